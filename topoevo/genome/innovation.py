@@ -1,0 +1,87 @@
+"""Innovation numbers: the same structural change in the same generation gets the same number.
+
+Stanley & Miikkulainen 2002, section 3.2. Only the parent process, where reproduction runs, holds a tracker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Split:
+    """What splitting one connection creates.
+
+    Parameters
+    ----------
+    node
+        Id of the new node.
+    incoming, outgoing
+        Innovation numbers of the connections source → node and node → target.
+    """
+
+    node: int
+    incoming: int
+    outgoing: int
+
+
+class InnovationTracker:
+    """Hand out node ids and innovation numbers.
+
+    Parameters
+    ----------
+    next_node, next_innovation
+        The first numbers that are free; both counters are all that a checkpoint needs between generations.
+    """
+
+    def __init__(self, next_node: int = 0, next_innovation: int = 0) -> None:
+        self.next_node = next_node
+        self.next_innovation = next_innovation
+        self._connections: dict[tuple[int, int], int] = {}
+        self._splits: dict[int, list[Split]] = {}
+
+    def start_generation(self) -> None:
+        """Forget which changes were made, so that numbers are shared within a generation only."""
+        self._connections.clear()
+        self._splits.clear()
+
+    def reserve_nodes(self, count: int) -> NDArray[np.int32]:
+        """Return `count` fresh node ids, int32 [count]."""
+        ids = np.arange(self.next_node, self.next_node + count, dtype=np.int32)
+        self.next_node += count
+        return ids
+
+    def connection(self, source: int, target: int) -> int:
+        """Return the innovation number of the connection `source` → `target`."""
+        pair = (source, target)
+        if pair not in self._connections:
+            self._connections[pair] = self._fresh_innovation()
+        return self._connections[pair]
+
+    def split(self, innovation: int, taken: NDArray[np.int32]) -> Split:
+        """Return the numbers for splitting the connection with number `innovation`.
+
+        Parameters
+        ----------
+        innovation
+            The connection's innovation number.
+        taken
+            Node ids of the genome, int32 [num_nodes], sorted. A connection that was split, enabled again and split
+            once more needs a second node.
+        """
+        known = self._splits.setdefault(innovation, [])
+        for split in known:
+            row = int(np.searchsorted(taken, split.node))
+            if row == len(taken) or taken[row] != split.node:
+                return split
+        split = Split(int(self.reserve_nodes(1)[0]), self._fresh_innovation(), self._fresh_innovation())
+        known.append(split)
+        return split
+
+    def _fresh_innovation(self) -> int:
+        """The next unused innovation number."""
+        self.next_innovation += 1
+        return self.next_innovation - 1

@@ -1,0 +1,153 @@
+"""The phenotype: a genome's active part in the order and layout in which it is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.errors import GenomeError
+from topoevo.genome import Genome, Role
+from topoevo.genome.topology import longest_path_layers
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Nodes in topological order with the incoming edges of each in compressed sparse rows.
+
+    Rows 0 … num_sources - 1 are the inputs that are used, then the bias node if it is used; the computed nodes follow,
+    first hidden nodes in topological order, then every output in the order of the task.
+
+    Parameters
+    ----------
+    num_inputs
+        Inputs of the task, used or not.
+    num_outputs
+        Outputs of the task, all of them rows of the network.
+    node_id
+        Gene behind each row, int32 [num_nodes].
+    input_index
+        Which input of the task each input row shows, int32 [num_used_inputs].
+    has_bias
+        Whether row ``len(input_index)`` is the bias node, constant 1.
+    activation
+        Activation code of each computed node, int8 [num_computed].
+    row_start
+        The edges of computed node c are ``row_start[c]`` … ``row_start[c + 1] - 1``, int32 [num_computed + 1].
+    source
+        Row of each edge's source, int32 [num_edges]; ascending within a target.
+    weight
+        Weight of each edge, float32 [num_edges]; NaN where learning has to draw it.
+    gene
+        Row of the edge's connection gene in its genome, int32 [num_edges].
+    """
+
+    num_inputs: int
+    num_outputs: int
+    node_id: NDArray[np.int32]
+    input_index: NDArray[np.int32]
+    has_bias: bool
+    activation: NDArray[np.int8]
+    row_start: NDArray[np.int32]
+    source: NDArray[np.int32]
+    weight: NDArray[np.float32]
+    gene: NDArray[np.int32]
+
+    @property
+    def num_nodes(self) -> int:
+        """Rows in total."""
+        return len(self.node_id)
+
+    @property
+    def num_sources(self) -> int:
+        """Rows that are given, not computed: used inputs and the bias node."""
+        return len(self.input_index) + int(self.has_bias)
+
+    @property
+    def num_edges(self) -> int:
+        """Edges, those from the bias node included."""
+        return len(self.source)
+
+    @cached_property
+    def target(self) -> NDArray[np.int32]:
+        """Row of each edge's target, int32 [num_edges]."""
+        counts = np.diff(self.row_start)
+        return np.repeat(np.arange(self.num_sources, self.num_nodes, dtype=np.int32), counts)
+
+    @cached_property
+    def from_bias(self) -> NDArray[np.bool_]:
+        """Whether each edge starts at the bias node, bool [num_edges]."""
+        return np.equal(self.source, len(self.input_index)) & self.has_bias
+
+    @cached_property
+    def into_output(self) -> NDArray[np.bool_]:
+        """Whether each edge ends at an output, bool [num_edges]."""
+        return self.target >= self.num_nodes - self.num_outputs
+
+    @cached_property
+    def outgoing(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Edges by source.
+
+        Returns
+        -------
+        start : ndarray of int32 [num_nodes + 1]
+            The edges out of row r are ``edge[start[r]]`` … ``edge[start[r + 1] - 1]``.
+        edge : ndarray of int32 [num_edges]
+        """
+        edge = np.argsort(self.source, kind="stable").astype(np.int32)
+        start = np.searchsorted(self.source[edge], np.arange(self.num_nodes + 1)).astype(np.int32)
+        return start, edge
+
+    @cached_property
+    def fan_in(self) -> NDArray[np.int32]:
+        """Number of edges into each edge's target, the bias not counted, int32 [num_edges]."""
+        first = self.num_sources
+        counts = np.bincount(self.target[~self.from_bias] - first, minlength=self.num_nodes - first)
+        return counts[self.target - first].astype(np.int32)
+
+
+def compile_network(genome: Genome) -> Network:
+    """Return the network that `genome` develops into.
+
+    Disabled connections, and nodes on no path from an input to an output, are left out. Outputs always remain.
+
+    Raises
+    ------
+    GenomeError
+        If the genome contains a cycle.
+    """
+    role = genome.nodes["role"]
+    active_nodes, active_connections = genome.active
+    genes = np.flatnonzero(active_connections).astype(np.int32)
+    source, target = genome.source_row[genes], genome.target_row[genes]
+    layer = longest_path_layers(len(role), source, target)
+
+    # Sorting by stage keeps inputs first and outputs last; within hidden nodes the layer is a topological order.
+    stage = np.select([role == Role.INPUT, role == Role.BIAS, role == Role.HIDDEN], [0, 1, 2], 3)
+    nodes = np.flatnonzero(active_nodes)
+    nodes = nodes[np.lexsort((nodes, np.where(stage == 2, layer, 0)[nodes], stage[nodes]))]
+    row = np.full(len(role), -1, np.int32)
+    row[nodes] = np.arange(len(nodes), dtype=np.int32)
+
+    inputs = np.flatnonzero(role == Role.INPUT)
+    used = nodes[role[nodes] == Role.INPUT]
+    has_bias = bool((role[nodes] == Role.BIAS).any())
+    num_sources = len(used) + int(has_bias)
+    order = np.lexsort((row[source], row[target]))
+    genes, source, target = genes[order], row[source[order]], row[target[order]]
+    if (target < num_sources).any():
+        raise GenomeError("a connection ends at an input or bias node")
+    return Network(
+        num_inputs=len(inputs),
+        num_outputs=int(np.count_nonzero(role == Role.OUTPUT)),
+        node_id=genome.nodes["id"][nodes],
+        input_index=np.searchsorted(inputs, used).astype(np.int32),
+        has_bias=has_bias,
+        activation=np.ascontiguousarray(genome.nodes["activation"][nodes[num_sources:]]),
+        row_start=np.searchsorted(target, np.arange(num_sources, len(nodes) + 1)).astype(np.int32),
+        source=source,
+        weight=np.ascontiguousarray(genome.connections["weight"][genes]),
+        gene=genes,
+    )

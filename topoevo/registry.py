@@ -1,0 +1,99 @@
+"""Names that can be written into a parameter file, and what they stand for.
+
+A registry belongs to one package. Looking into it imports every module of that package, so a new file there
+is found without being listed anywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+
+from topoevo.errors import UnknownNameError
+
+
+class _Named(Protocol):
+    name: str
+
+
+T = TypeVar("T", bound=_Named)
+
+
+class Registry(Mapping[str, T]):
+    """Map names to classes or objects that registered themselves in the modules of one package.
+
+    Parameters
+    ----------
+    kind
+        What the entries are, in the words of an error message, for example ``"learning rule"``.
+    package
+        Dotted name of the package whose modules are searched.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._entries: dict[str, T] = {}
+        self._discovered = False
+
+    def register(self, entry: T) -> T:
+        """Add `entry` under its attribute ``name``; usable as a decorator.
+
+        Raises
+        ------
+        ValueError
+            If another entry has the same name.
+        """
+        if entry.name in self._entries and self._entries[entry.name] is not entry:
+            raise ValueError(f"two entries are registered as {self.kind} {entry.name!r}")
+        self._entries[entry.name] = entry
+        return entry
+
+    def __getitem__(self, name: str) -> T:
+        self._discover()
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise UnknownNameError(self.kind, name, self._entries) from None
+
+    def __contains__(self, name: object) -> bool:
+        self._discover()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        self._discover()
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        self._discover()
+        return len(self._entries)
+
+    def _discover(self) -> None:
+        """Import every module of the package once."""
+        if self._discovered:
+            return
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
+        self._discovered = True
+
+
+def option(default: Any, help: str, **bounds: float) -> Any:
+    """Declare a dataclass field that users may set.
+
+    A field whose name is a setting of `topoevo.experiment.params` takes the value of that setting; any other
+    field of an entry named ``n`` becomes the setting ``n_<field>``.
+
+    Parameters
+    ----------
+    default
+        Value where the user gives none.
+    help
+        One line for ``--help`` and the table of settings.
+    **bounds
+        Limits of a number: ``ge``, ``gt``, ``le``, ``lt``.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, **bounds})

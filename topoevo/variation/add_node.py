@@ -1,0 +1,35 @@
+"""Add a node by splitting an enabled connection (Stanley & Miikkulainen 2002, section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from topoevo.genome import Genome, InnovationTracker, Role
+from topoevo.registry import option
+from topoevo.variation.mutation import MUTATIONS, Mutation
+
+
+@MUTATIONS.register
+@dataclass(frozen=True)
+class AddNode(Mutation):
+    """Split an enabled connection, drawn uniformly among those that do not start at the bias node."""
+
+    name: ClassVar[str] = "add_node"
+    default_probability: ClassVar[float] = 0.2
+
+    activations: tuple[str, ...] = option(("relu",), "activations that mutation may draw")
+    bias: bool = option(False, "whether a bias node is connected to every hidden and output node")
+    max_connections: int | None = option(None, "largest number of connections that mutation may reach")
+
+    def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
+        """Return `genome` with one more hidden node, or None if there is no connection to split."""
+        enabled = genome.connections["enabled"]
+        rows = np.flatnonzero(enabled & (genome.nodes["role"][genome.source_row] != Role.BIAS))
+        if len(rows) == 0 or (self.max_connections is not None and len(rows) >= self.max_connections):
+            return None
+        innovation = int(genome.connections["innovation"][rows[rng.integers(len(rows))]])
+        activation = self.activations[rng.integers(len(self.activations))]
+        return genome.split(innovation, tracker=tracker, activation=activation, bias=self.bias)
