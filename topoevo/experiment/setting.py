@@ -123,11 +123,17 @@ class Setting:
             base = get_args(annotation)[0] if origin is tuple else annotation
         extra = field.json_schema_extra
         assert isinstance(extra, dict) and base in _KIND_WORDS, f"{name} is not declared as a setting"
-        bounds = {
-            key: getattr(part, key) for key in _BOUND_WORDS for part in field.metadata if hasattr(part, key)
-        }
+        bounds = {key: getattr(part, key) for key in _BOUND_WORDS for part in field.metadata if hasattr(part, key)}
         return cls(
-            name, str(extra["group"]), default, field.description or "", base, origin is tuple, is_optional, names, bounds
+            name=name,
+            group=str(extra["group"]),
+            default=default,
+            help=field.description or "",
+            base=base,
+            is_list=origin is tuple,
+            is_optional=is_optional,
+            names=names,
+            bounds=bounds,
         )
 
     @property
@@ -164,10 +170,10 @@ class Setting:
         if kind == "unknown_name":
             value = error["ctx"]["received"]
         if kind == "empty_list" or value == "":
-            return f"{self.name}: an empty {'list' if self.is_list else 'text'} is not allowed, must be {self.requirement}"
+            return f"an empty {'list' if self.is_list else 'text'} is not allowed, must be {self.requirement}"
         if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
-            return f"{self.name}: {shown(value)} is not allowed, must be {self.range}"
-        return f"{self.name}: {shown(value)} is not allowed, must be {self.requirement}{self._hint(value)}"
+            return f"{shown(value)} is not allowed, must be {self.range}"
+        return f"{shown(value)} is not allowed, must be {self.requirement}{self._hint(value)}"
 
     def _hint(self, value: object) -> str:
         """Guess what was meant by a value of the wrong type or an unknown name."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
-from typing_extensions import Self
 
 from topoevo.activations import ACTIVATIONS
 from topoevo.errors import UnknownNameError
@@ -48,12 +47,6 @@ def _is_dataset(name: str) -> bool:
     return True
 
 
-def _nonzero(value: int) -> int:
-    if value == 0:
-        raise PydanticCustomError("zero", "zero")
-    return value
-
-
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -81,9 +74,9 @@ class Settings(BaseModel):
 
     batch_size: int = _evaluation(256, "number of samples in a minibatch of training", ge=1)
     batch_size_eval: int = _evaluation(1000, "number of samples computed at once when a network is scored", ge=1)
-    evaluation_period: Literal[
-        "integral", "last_batch", "last_ten_batches", "first_ten_batches", "last_epoch"
-    ] = _evaluation("last_epoch", "period of training whose mean loss is the reward; integral is all of it")
+    evaluation_period: Literal["integral", "last_batch", "last_ten_batches", "first_ten_batches", "last_epoch"] = (
+        _evaluation("last_epoch", "period of training whose mean loss is the reward; integral is all of it")
+    )
     num_trials: int = _evaluation(1, "number of episodes or trainings that a reward is the mean of", ge=1)
     test_every: int = _evaluation(
         20, "number of generations between tests of the champion; 0 tests it only at the end", ge=0
@@ -141,9 +134,7 @@ class Settings(BaseModel):
         "auto", "what the targets of a table are; auto judges by their values"
     )
 
-    num_workers: Annotated[int, AfterValidator(_nonzero)] = _computation(
-        1, "number of networks evaluated at the same time; -1 uses every core, 0 is not allowed", ge=-1
-    )
+    num_workers: int = _computation(1, "number of networks evaluated at the same time; -1 uses every core", ge=-1)
     joblib_backend: Literal["threading", "loky"] = _computation(
         "threading", "whether workers are threads or processes; results are the same"
     )
@@ -164,7 +155,7 @@ class Settings(BaseModel):
     checkpoint_every: int = _output(1, "number of generations between checkpoints", ge=1)
 
     @model_validator(mode="after")
-    def _check_combinations(self) -> Self:
+    def _check_combinations(self) -> Settings:
         """Refuse settings that contradict each other."""
         found = find_contradictions(self)
         if found:

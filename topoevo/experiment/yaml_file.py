@@ -274,9 +274,7 @@ def _read_text(path: Path, name: str) -> str:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         siblings = _yaml_files(path.parent)
-        raise ParamsError(
-            f"{name}: there is no such parameter file{did_you_mean(path.name, siblings)}"
-        ) from None
+        raise ParamsError(f"{name}: there is no such parameter file{did_you_mean(path.name, siblings)}") from None
     except IsADirectoryError:
         raise ParamsError(f"{name}: this is a folder, not a parameter file") from None
     except (OSError, ValueError) as error:

@@ -90,6 +90,8 @@ class RawData:
         As in `Task`.
     unit
         What ``none`` and ``center`` divide the inputs by, for example the largest possible value.
+    target_scaling
+        Scaling of the targets of a regression.
     provenance
         JSON values to record.
     """
@@ -102,6 +104,7 @@ class RawData:
     test_inputs: NDArray[Any] | None = None
     test_targets: NDArray[Any] | None = None
     unit: float = 1.0
+    target_scaling: str = "none"
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -230,8 +233,7 @@ def _assemble(raw: RawData, settings: DataSettings, default_scaling: str, datase
     offset, scale = fit_scaling(inputs, scaling, unit=raw.unit)
     target_offset = target_scale = np.zeros(0, dtype=np.float32)
     if not classes:
-        # Standardized together with the inputs of a table; a generated function keeps its own range.
-        target_offset, target_scale = fit_scaling(targets, "standardize" if default_scaling != "none" else "none")
+        target_offset, target_scale = fit_scaling(targets, raw.target_scaling)
 
     def samples(part_inputs: NDArray[Any], part_targets: NDArray[Any]) -> Samples:
         scaled = part_targets.astype(np.int32) if classes else apply_scaling(part_targets, target_offset, target_scale)

@@ -25,7 +25,7 @@ class Digits(Dataset):
 
     def read(self, settings: DataSettings, on_progress: Progress) -> RawData:
         """Return all images; a fixed share becomes the test set."""
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)
         return RawData(

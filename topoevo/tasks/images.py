@@ -32,7 +32,8 @@ def small_upright(images: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     Returns
     -------
     float32 [num_images, size * size]
-        Differs from OpenCV 5.0 by at most CV2_DIFF on the 70,000 images of MNIST.
+        Differs from OpenCV 5.0 in float64 by at most 3e-8, the rounding to float32, on all 140,000 images of MNIST
+        and Fashion-MNIST.
     """
     result = np.empty((len(images), size * size), dtype=np.float32)
     for start in range(0, len(images), _IMAGES_AT_ONCE):

@@ -22,8 +22,8 @@ def fit_scaling(
     columns : float [num_samples, num_columns]
         Training samples.
     scaling
-        ``none``: divided by `unit`. ``center``: mean 0, divided by `unit`. ``standardize``: mean 0 and standard deviation 1
-        (of the population); a constant column becomes 0 and has scale 1.
+        ``none``: divided by `unit`. ``center``: mean 0, divided by `unit`. ``standardize``: mean 0 and
+        standard deviation 1 (of the population); a constant column becomes 0 and has scale 1.
     unit
         Greater than 0.
 
@@ -33,10 +33,10 @@ def fit_scaling(
     """
     assert scaling in SCALINGS
     num_columns = columns.shape[1]
-    offset, scale = np.zeros(num_columns, dtype=np.float32), np.full(num_columns, unit, dtype=np.float32)
+    scale = np.full(num_columns, unit, dtype=np.float32)
     if scaling == "none":
-        return offset, scale
-    offset = np.mean(columns, axis=0, dtype=np.float64).astype(np.float32)
+        return np.zeros(num_columns, dtype=np.float32), scale
+    offset = np.asarray(np.mean(columns, axis=0, dtype=np.float64), dtype=np.float32)
     if scaling == "standardize":
         squares = np.zeros(num_columns)
         for start in range(0, len(columns), _ROWS_AT_ONCE):

@@ -1,0 +1,243 @@
+"""All settings of an experiment: validated, complete, reloadable.
+
+`Params` joins the settings of `topoevo.experiment.settings` with those that registered entries bring along:
+
+- ``p_<mutation>`` for every mutation operator,
+- the `topoevo.registry.option` fields of every operator, learning rule, optimizer and data set: a field whose name is
+  a setting takes its value, any other becomes ``<entry>_<field>``.
+
+A flag beats the parameter file, which beats the default. Every problem is told in one message.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+from pydantic import AllowInfNan, ValidationError, create_model
+
+from topoevo.errors import ParamsError, did_you_mean
+from topoevo.experiment.contradictions import Contradiction, find_source_contradictions
+from topoevo.experiment.setting import GROUPS, Setting, setting
+from topoevo.experiment.settings import Settings
+from topoevo.experiment.yaml_file import Entry, YamlFile, format_value, read_yaml
+from topoevo.learning import LEARNING_RULES
+from topoevo.learning.optimizers import OPTIMIZERS
+from topoevo.tasks.base import DATASETS
+from topoevo.variation import MUTATIONS
+
+#: Defaults that differ between families of networks: ``wlnn`` learns weights, ``wann`` is agnostic of them.
+FAMILY_DEFAULTS: Mapping[str, Mapping[str, object]] = {"wlnn": {}, "wann": {}}
+
+_OPTION_GROUPS = ((MUTATIONS, "evolution"), (LEARNING_RULES, "training"), (OPTIMIZERS, "training"), (DATASETS, "task"))
+
+
+class _CompleteSettings(Settings):
+    """What can be done with a complete set of settings, whatever entries are registered."""
+
+    def mutation_probabilities(self) -> dict[str, float]:
+        """Return the settings ``p_<name>`` by name of the mutation operator, not normalized."""
+        return {name: getattr(self, f"p_{name}") for name in MUTATIONS}
+
+    def options_of(self, entry: Any) -> dict[str, Any]:
+        """Return the values of an entry's options.
+
+        Parameters
+        ----------
+        entry
+            Class from the registry of mutations, learning rules, optimizers or data sets.
+
+        Returns
+        -------
+        dict
+            Keyword arguments to create the entry with.
+        """
+        return {field.name: getattr(self, _setting_name(entry.name, field.name)) for field in _option_fields(entry)}
+
+    def to_yaml(self) -> str:
+        """Return a parameter file with every setting in it, which reads back equal."""
+        by_group: dict[str, list[str]] = {group: [] for group in GROUPS}
+        for one in all_settings():
+            by_group[one.group].append(f"{one.name}: {format_value(getattr(self, one.name))}\n")
+        return "\n".join(f"# {group}\n" + "".join(lines) for group, lines in by_group.items())
+
+
+def _option_fields(entry: Any) -> Iterator[dataclasses.Field[Any]]:
+    """Yield the fields of a registered class that users may set."""
+    if isinstance(entry, type) and dataclasses.is_dataclass(entry):
+        yield from (field for field in dataclasses.fields(entry) if "help" in field.metadata)
+
+
+def _setting_name(entry: str, field: str) -> str:
+    return field if field in Settings.model_fields else f"{entry}_{field}".replace("-", "_")
+
+
+def _registered_settings() -> dict[str, Any]:
+    """Return type and declaration of the settings that registered entries bring along, as pydantic takes them."""
+    found: dict[str, Any] = {}
+    for name, mutation in MUTATIONS.items():
+        words = name.replace("_", " ")
+        found[f"p_{name}"] = (
+            float,
+            setting(
+                mutation.default_probability,
+                f"how often a mutation is {words}, relative to the other operators",
+                group="evolution",
+                ge=0,
+            ),
+        )
+    for registry, group in _OPTION_GROUPS:
+        for entry in registry.values():
+            for field in _option_fields(entry):
+                name = _setting_name(entry.name, field.name)
+                if name in Settings.model_fields:
+                    continue
+                if name in found:
+                    raise ValueError(f"option {field.name!r} of {entry.name!r}: there is already a setting {name!r}")
+                bounds = dict(field.metadata)
+                help = bounds.pop("help")
+                hint = get_type_hints(entry, include_extras=True)[field.name]
+                if isinstance(field.default, float) and math.isinf(field.default):
+                    hint = Annotated[hint, AllowInfNan(True)]
+                found[name] = (hint, setting(field.default, help, group=group, **bounds))
+    return found
+
+
+if TYPE_CHECKING:
+
+    class Params(_CompleteSettings):
+        """All settings of an experiment, those of the registered entries included. Immutable."""
+
+else:
+    Params = create_model(
+        "Params",
+        __base__=_CompleteSettings,
+        __module__=__name__,
+        __doc__="All settings of an experiment, those of the registered entries included. Immutable.",
+        **_registered_settings(),
+    )
+
+
+def all_settings(family: str = "wlnn") -> tuple[Setting, ...]:
+    """Return every setting with the defaults of a family, group by group.
+
+    Parameters
+    ----------
+    family
+        ``wlnn`` or ``wann``.
+    """
+    defaults = FAMILY_DEFAULTS[family]
+    fields = Params.model_fields.items()
+    found = [Setting.from_field(name, field, defaults.get(name, field.default)) for name, field in fields]
+    return tuple(sorted(found, key=lambda one: GROUPS.index(one.group)))
+
+
+def load_params(path: str | Path | None, overrides: Mapping[str, object], *, family: str = "wlnn") -> Params:
+    """Return the settings of a parameter file and of flags.
+
+    Parameters
+    ----------
+    path
+        Parameter file, or None for defaults alone.
+    overrides
+        Settings given as flags: they beat the file. Messages cite them as ``--<name>``.
+    family
+        ``wlnn`` or ``wann``: whose defaults hold for what is given in neither.
+
+    Raises
+    ------
+    ParamsError
+        With every problem that was found, one line each: what, the value received, what is allowed, and where.
+    """
+    file = YamlFile("", {}, []) if path is None else read_yaml(path)
+    origins = {name: f"{file.path}:{entry.line}" for name, entry in file.entries.items()}
+    origins.update({name: f"--{name}" for name in overrides})
+    by_name = {one.name: one for one in all_settings(family)}
+    values = {name: _typed(entry, by_name.get(name)) for name, entry in file.entries.items()}
+    values |= {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}
+    defaults = {name: value for name, value in FAMILY_DEFAULTS[family].items() if name not in values}
+
+    problems = list(file.problems)
+    wrong: set[str] = set()
+    contradictions = find_source_contradictions(None if path is None else Path(path), overrides)
+    params: Params | None = None
+    try:
+        params = Params(**defaults, **values)
+    except ValidationError as error:
+        wrong, sentences = _field_problems(error, by_name, origins)
+        problems += sentences
+        # Values that are fine by themselves are compared even if others are wrong, so that one message has it all.
+        legal = {name: value for name, value in values.items() if name not in wrong}
+        contradictions += _contradictions(defaults | legal)
+    possible = [found for found in contradictions if not wrong & set(found.settings)]
+    problems += [f"{_cite(found.settings, origins)}{found.message}" for found in possible]
+    if problems or params is None:
+        raise ParamsError("\n".join(problems))
+    return params
+
+
+def settings_table(family: str = "wlnn") -> str:
+    """Return a markdown table of all settings.
+
+    Parameters
+    ----------
+    family
+        ``wlnn`` or ``wann``: whose defaults to show.
+    """
+    lines = ["| group | name | type | default | range | help |", "|---|---|---|---|---|---|"]
+    for one in all_settings(family):
+        kind = {int: "integer", float: "number", bool: "true or false", str: "text"}[one.base]
+        kind = "name" if one.names is not None else kind
+        kind = ("list of " + kind + "s" if one.is_list else kind) + (" or null" if one.is_optional else "")
+        limits = ", ".join(f"`{name}`" for name in one.names) if one.names is not None else one.range
+        cells = (one.group, f"`{one.name}`", kind, f"`{format_value(one.default)}`", limits, one.help)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _typed(entry: Entry, one: Setting | None) -> object:
+    """Return the value of a file as the setting wants it: a list as tuple, an unquoted number as text."""
+    if one is None:
+        return entry.value
+    if isinstance(entry.value, list):
+        return tuple(entry.value)
+    is_number = isinstance(entry.value, (int, float)) and not isinstance(entry.value, bool)
+    if one.is_free_text and is_number and entry.text is not None:
+        return entry.text
+    return (entry.value,) if one.is_list and isinstance(entry.value, str) else entry.value
+
+
+def _field_problems(
+    error: ValidationError, by_name: Mapping[str, Setting], origins: Mapping[str, str]
+) -> tuple[set[str], list[str]]:
+    """Return the names of the settings that are wrong by themselves, and a sentence for each."""
+    wrong, sentences = set(), []
+    for one in error.errors(include_url=False):
+        if one["type"] == "contradictions":
+            continue
+        name = str(one["loc"][0])
+        wrong.add(name)
+        if name in by_name:
+            sentence = by_name[name].problem(one)
+        else:
+            sentence = f"there is no such setting{did_you_mean(name, by_name)}"
+        origin = origins.get(name, name)
+        sentences.append(f"{origin}: {sentence}" if origin.endswith(name) else f"{origin}: {name}: {sentence}")
+    return wrong, sentences
+
+
+def _contradictions(values: Mapping[str, object]) -> list[Contradiction]:
+    """Return the contradictions among values that are legal by themselves."""
+    try:
+        Params(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        return [found for one in error.errors() for found in one.get("ctx", {}).get("found", ())]
+    return []
+
+
+def _cite(names: tuple[str, ...], origins: Mapping[str, str]) -> str:
+    """Return where the first of some settings that the user gave comes from, as the beginning of a message."""
+    return next((f"{origins[name]}: " for name in names if name in origins), "")

@@ -1,0 +1,71 @@
+"""Where compiled code is kept between runs, and decorators that put it there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import platformdirs
+
+import topoevo.activations
+from topoevo.kernels import elementary
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Sums may be reordered into vector lanes; infinities and NaN keep their meaning.
+_SUMS = {"reassoc", "contract", "nsz", "arcp"}
+
+#: Decorator of a loop over samples or edges that becomes part of its caller.
+loop = numba.njit(fastmath=_SUMS, error_model="numpy", nogil=True)
+
+
+def cache_directory(*sources: str) -> Path:
+    """Return the folder for code compiled from `sources`, made if need be.
+
+    numba notices a change of the file that holds a function, but not of the files whose functions it calls. So the
+    folder's name is a hash of all of them. It lies in ``NUMBA_CACHE_DIR`` if that is set, else in the user's cache,
+    else in the system's temporary folder.
+
+    Parameters
+    ----------
+    *sources
+        Source files besides those of the elementary functions and activations.
+    """
+    content = hashlib.blake2b(digest_size=8)
+    for source in (*sources, __file__, elementary.__file__, topoevo.activations.__file__):
+        content.update(Path(source).read_bytes())
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    parents = [Path(chosen)] if chosen else []
+    parents += [Path(platformdirs.user_cache_dir("topoevo")) / "compiled", Path(tempfile.gettempdir()) / "topoevo"]
+    for parent in parents:
+        with suppress(OSError):
+            folder = parent / content.hexdigest()
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+    return Path(tempfile.mkdtemp(prefix="topoevo-"))
+
+
+def entry_point(folder: Path) -> Callable[[F], F]:
+    """Return a decorator that compiles a function called from Python and caches it in `folder`.
+
+    The compiled function runs without Python's global lock.
+    """
+
+    def decorate(function: F) -> F:
+        # numba reads the folder when it decorates; other users of numba keep their own.
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(folder)
+        try:
+            compiled: F = numba.njit(fastmath=_SUMS, error_model="numpy", nogil=True, cache=True)(function)
+        finally:
+            numba.config.CACHE_DIR = before
+        return compiled
+
+    return decorate
