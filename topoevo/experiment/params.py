@@ -12,6 +12,7 @@ A flag beats the parameter file, which beats the default. Every problem is told 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -121,6 +122,7 @@ else:
     )
 
 
+@functools.cache
 def all_settings(family: str = "wlnn") -> tuple[Setting, ...]:
     """Return every setting with the defaults of a family, group by group.
 
@@ -153,29 +155,25 @@ def load_params(path: str | Path | None, overrides: Mapping[str, object], *, fam
         With every problem that was found, one line each: what, the value received, what is allowed, and where.
     """
     file = YamlFile("", {}, []) if path is None else read_yaml(path)
-    origins = {name: f"{file.path}:{entry.line}" for name, entry in file.entries.items()}
-    origins.update({name: f"--{name}" for name in overrides})
     by_name = {one.name: one for one in all_settings(family)}
     values = {name: _typed(entry, by_name.get(name)) for name, entry in file.entries.items()}
     values |= {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}
     defaults = {name: value for name, value in FAMILY_DEFAULTS[family].items() if name not in values}
 
-    problems = list(file.problems)
-    wrong: set[str] = set()
+    report = _Report(file, overrides)
     contradictions = find_source_contradictions(None if path is None else Path(path), overrides)
     params: Params | None = None
     try:
-        params = Params(**defaults, **values)
+        params = Params.model_validate(defaults | values)
     except ValidationError as error:
-        wrong, sentences = _field_problems(error, by_name, origins)
-        problems += sentences
+        wrong = report.add_wrong_values(error, by_name)
         # Values that are fine by themselves are compared even if others are wrong, so that one message has it all.
-        legal = {name: value for name, value in values.items() if name not in wrong}
-        contradictions += _contradictions(defaults | legal)
-    possible = [found for found in contradictions if not wrong & set(found.settings)]
-    problems += [f"{_cite(found.settings, origins)}{found.message}" for found in possible]
-    if problems or params is None:
-        raise ParamsError("\n".join(problems))
+        found = _contradictions({name: value for name, value in (defaults | values).items() if name not in wrong})
+        contradictions += [one for one in found if not wrong & set(one.settings)]
+    for one in contradictions:
+        report.add_contradiction(one)
+    if params is None or report.problems:
+        raise ParamsError(report.text())
     return params
 
 
@@ -210,34 +208,52 @@ def _typed(entry: Entry, one: Setting | None) -> object:
     return (entry.value,) if one.is_list and isinstance(entry.value, str) else entry.value
 
 
-def _field_problems(
-    error: ValidationError, by_name: Mapping[str, Setting], origins: Mapping[str, str]
-) -> tuple[set[str], list[str]]:
-    """Return the names of the settings that are wrong by themselves, and a sentence for each."""
-    wrong, sentences = set(), []
-    for one in error.errors(include_url=False):
-        if one["type"] == "contradictions":
-            continue
-        name = str(one["loc"][0])
-        wrong.add(name)
-        if name in by_name:
-            sentence = by_name[name].problem(one)
-        else:
-            sentence = f"there is no such setting{did_you_mean(name, by_name)}"
-        origin = origins.get(name, name)
-        sentences.append(f"{origin}: {sentence}" if origin.endswith(name) else f"{origin}: {name}: {sentence}")
-    return wrong, sentences
-
-
 def _contradictions(values: Mapping[str, object]) -> list[Contradiction]:
     """Return the contradictions among values that are legal by themselves."""
     try:
-        Params(**values)  # type: ignore[arg-type]
+        Params.model_validate(values)
     except ValidationError as error:
         return [found for one in error.errors() for found in one.get("ctx", {}).get("found", ())]
     return []
 
 
-def _cite(names: tuple[str, ...], origins: Mapping[str, str]) -> str:
-    """Return where the first of some settings that the user gave comes from, as the beginning of a message."""
-    return next((f"{origins[name]}: " for name in names if name in origins), "")
+class _Report:
+    """Problems with the place that each comes from: lines of the file in order, then flags."""
+
+    def __init__(self, file: YamlFile, overrides: Mapping[str, object]) -> None:
+        self._path = file.path
+        self._lines = {name: entry.line for name, entry in file.entries.items() if name not in overrides}
+        self._flags = frozenset(overrides)
+        self.problems: list[tuple[float, str]] = []
+        for line, sentence in file.problems:
+            self._add(line, sentence)
+
+    def add_wrong_values(self, error: ValidationError, by_name: Mapping[str, Setting]) -> set[str]:
+        """Add what is wrong with single settings, and return their names."""
+        wrong: set[str] = set()
+        for one in error.errors(include_url=False):
+            if one["type"] == "contradictions":
+                continue
+            name = str(one["loc"][0])
+            wrong.add(name)
+            if name in by_name:
+                sentence = by_name[name].problem(one)
+            else:
+                sentence = f"there is no such setting{did_you_mean(name, by_name)}"
+            self._add(self._lines.get(name), f"{'--' if name in self._flags else ''}{name}: {sentence}")
+        return wrong
+
+    def add_contradiction(self, found: Contradiction) -> None:
+        """Add a contradiction, cited at the first of its settings that the user gave."""
+        name = next((name for name in found.settings if name in self._flags or name in self._lines), "")
+        dashes = "--" if name in self._flags else ""
+        is_subject = found.message.startswith(f"{name} ")
+        self._add(self._lines.get(name), dashes + (found.message if is_subject else f"{name}: {found.message}"))
+
+    def text(self) -> str:
+        """Return one line for each problem."""
+        return "\n".join(sentence for _, sentence in sorted(self.problems, key=lambda problem: problem[0]))
+
+    def _add(self, line: int | None, sentence: str) -> None:
+        place = "" if line is None else f"{self._path}:{line}: "
+        self.problems.append((math.inf if line is None else line, place + sentence))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import Field
 from pydantic.fields import FieldInfo
@@ -206,7 +206,8 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
         return annotation, False
     parts = [part for part in get_args(annotation) if part is not types.NoneType]
     assert len(parts) == 1, f"a setting has one type, and may be null: {annotation}"
-    return parts[0], True
+    # Constraints within a union stay in its parts.
+    return (get_args(parts[0])[0] if get_origin(parts[0]) is Annotated else parts[0]), True
 
 
 def _number(limit: float) -> str:

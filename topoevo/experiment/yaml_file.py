@@ -26,7 +26,10 @@ from topoevo.errors import ParamsError, did_you_mean
 Scalar = str | int | float | bool | None
 
 #: Longest parameter file that is read, in bytes.
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
+
+# Nested values are passed over to find all problems at once; the parser takes quadratic time for deep ones.
+_MAX_DEPTH = 20
 
 # Longer digit strings are no setting of anybody's, and Python refuses to convert them above 4300 digits.
 _MAX_DIGITS = 1000
@@ -75,12 +78,12 @@ class YamlFile:
     entries
         Values by key.
     problems
-        One sentence each, with file and line.
+        Line and sentence of each, in the order of the file.
     """
 
     path: str
     entries: dict[str, Entry]
-    problems: list[str]
+    problems: list[tuple[int, str]]
 
 
 def resolve_scalar(text: str) -> Scalar:
@@ -161,7 +164,7 @@ class _Reader:
     def __init__(self, path: str) -> None:
         self._path = path
         self._entries: dict[str, Entry] = {}
-        self._problems: list[str] = []
+        self._problems: list[tuple[int, str]] = []
 
     def read(self, events: Iterator[yaml.Event]) -> YamlFile:
         for event in events:
@@ -195,8 +198,8 @@ class _Reader:
                 self._read_entry(event, events)
             else:
                 self._problem(event, "the name of a setting must be plain text, not a list, a mapping or an alias")
-                _skip(event, events)
-                _skip(next(events), events)
+                self._skip(event, events)
+                self._skip(next(events), events)
 
     def _read_entry(self, key: yaml.ScalarEvent, events: Iterator[yaml.Event]) -> None:
         """Read the value of one key."""
@@ -213,7 +216,7 @@ class _Reader:
         else:
             what = "an alias" if isinstance(event, yaml.AliasEvent) else "a mapping of its own"
             self._problem(key, f"{name}: {what} is not allowed as a value, must be one value or a list of values")
-            _skip(event, events)
+            self._skip(event, events)
         if name in self._entries:
             self._problem(key, f"{name}: is given a second time, the first is in line {self._entries[name].line}")
         elif entry is not None:
@@ -233,7 +236,7 @@ class _Reader:
             if legal:
                 self._problem(event, f"{name}: a list may hold only single values, no lists, mappings or aliases")
             legal = False
-            _skip(event, events)
+            self._skip(event, events)
         return items if legal else None
 
     def _refuse_decoration(self, event: Any, name: str) -> None:
@@ -242,21 +245,22 @@ class _Reader:
         if event.anchor is not None:
             self._problem(event, f"{name}: the anchor '&{event.anchor}' is not allowed, write every value out")
 
+    def _skip(self, event: yaml.Event, events: Iterator[yaml.Event]) -> None:
+        """Pass over what a nested value contains."""
+        depth = 0
+        while True:
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth == 0:
+                return
+            if depth > _MAX_DEPTH:
+                raise ParamsError(f"{self._path}:{_line(event)}: values are nested, must be single values or lists")
+            event = next(events)
+
     def _problem(self, event: yaml.Event, sentence: str) -> None:
-        self._problems.append(f"{self._path}:{_line(event)}: {sentence}")
-
-
-def _skip(event: yaml.Event, events: Iterator[yaml.Event]) -> None:
-    """Pass over what a nested value contains, however deep."""
-    depth = 0
-    while True:
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth == 0:
-            return
-        event = next(events)
+        self._problems.append((_line(event), sentence))
 
 
 def _line(event: yaml.Event) -> int:
@@ -300,18 +304,19 @@ def _yaml_files(folder: Path) -> Sequence[str]:
 
 def _syntax_message(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
     """Say what the parser stumbled over in words for people who do not write parsers."""
-    mark = error.problem_mark or error.context_mark
-    line = int(mark.line) if mark is not None else 0
-    lines = text.splitlines() or [""]
-    shown = lines[min(line, len(lines) - 1)]
     problem = str(error.problem or error.context or "this is not YAML")
-    if "'\\t'" in problem:
+    first, mark = error.context_mark, error.problem_mark or error.context_mark
+    if "could not find expected ':'" in problem and first is not None:
+        problem, mark = "a colon with a space after it is missing", first
+    elif "'\\t'" in problem:
         problem = "a tab is not allowed here, use spaces"
     elif "mapping values are not allowed" in problem:
         problem = "this colon is not expected: is a colon or the space after it missing in the line before?"
-    elif error.context is not None and error.context_mark is not None and error.context_mark.line != line:
-        problem = f"{problem} ({error.context} that begins in line {error.context_mark.line + 1})"
-    return f"{name}:{line + 1}: {problem} (the line is {shown.strip()!r})"
+    elif first is not None and mark is not None and first.line != mark.line:
+        problem = f"{problem} ({error.context} that begins in line {first.line + 1})"
+    line = int(mark.line) if mark is not None else 0
+    lines = text.splitlines() or [""]
+    return f"{name}:{line + 1}: {problem} (the line is {lines[min(line, len(lines) - 1)].strip()!r})"
 
 
 def _code_point(error: yaml.reader.ReaderError) -> int:

@@ -24,6 +24,9 @@ _SUMS = {"reassoc", "contract", "nsz", "arcp"}
 #: Decorator of a loop over samples or edges that becomes part of its caller.
 loop = numba.njit(fastmath=_SUMS, error_model="numpy", nogil=True)
 
+#: The same for a function that must be merged into its caller because calling it would cost more than its work.
+inlined_loop = numba.njit(fastmath=_SUMS, error_model="numpy", nogil=True, forceinline=True)
+
 
 def cache_directory(*sources: str) -> Path:
     """Return the folder for code compiled from `sources`, made if need be.

@@ -26,7 +26,7 @@ from topoevo.kernels.base import (
     Plasticity,
     UpdateRule,
 )
-from topoevo.kernels.cache import cache_directory, entry_point, loop
+from topoevo.kernels.cache import cache_directory, entry_point, inlined_loop, loop
 from topoevo.network import Network
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -50,13 +50,13 @@ def _vectorizing(function: Callable[..., Any]) -> Any:
 def _activate_one_of(activations):
     """Loop ``activate(code, weighted_inputs, node, activities, row, n)`` that knows the given activations."""
 
-    @loop
+    @inlined_loop
     def unknown(code, weighted_inputs, node, activities, row, n):
         for j in range(n):
             activities[row, j] = np.float32(np.nan)
 
     def also(known, value, otherwise):
-        @loop
+        @inlined_loop
         def activate(code, weighted_inputs, node, activities, row, n):
             if code == known:
                 for j in range(n):
@@ -75,12 +75,12 @@ def _activate_one_of(activations):
 def _apply_slope_of(activations):
     """Loop ``apply_slope(code, weighted_inputs, node, activities, row, errors, n)``: errors times dy/dz, in place."""
 
-    @loop
+    @inlined_loop
     def unknown(code, weighted_inputs, node, activities, row, errors, n):
         pass
 
     def also(known, derivative, otherwise):
-        @loop
+        @inlined_loop
         def apply_slope(code, weighted_inputs, node, activities, row, errors, n):
             if code == known:
                 for j in range(n):

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import ClassVar
 
 from topoevo.errors import TaskError
 from topoevo.tasks.base import DATASETS, Dataset, DataSettings, Progress, RawData
-from topoevo.tasks.csv_file import CsvTable, read_csv
+from topoevo.tasks.csv_file import read_csv
 from topoevo.tasks.npz_file import read_npz
-from topoevo.tasks.targets import Targets, read_targets
+from topoevo.tasks.table_part import TablePart
+from topoevo.tasks.targets import TargetCoding
 
 SMALLEST_TABLE = 10
 
@@ -24,9 +22,9 @@ SMALLEST_TABLE = 10
 class Table(Dataset):
     """Rows of numbers, one column of which is the target; text is allowed in the target column alone.
 
-    A CSV file has the names of its columns in its first row. An ``.npz`` file has ``X`` and ``y``, and if it has a test
-    set ``X_test`` and ``y_test``; or ``x_train``, ``y_train``, ``x_test``, ``y_test``. Inputs, and the targets of a
-    regression, are standardized.
+    A CSV file has the names of its columns in its first row. An ``.npz`` file has ``X`` and ``y``, or ``x_train`` and
+    ``y_train``, and if it has a test set ``X_test`` and ``y_test`` (or ``x_test``, ``Xt`` and so on). Inputs, and the
+    targets of a regression, are standardized.
     """
 
     name: ClassVar[str] = "table"
@@ -47,35 +45,60 @@ class Table(Dataset):
             If a file is missing, empty, ragged or has cells that are not numbers, or if its targets cannot be
             learned: one class only, or other classes or columns in the test file.
         """
-        path = _locate(settings.dataset, "dataset", settings.data_dir)
-        test_path = None
+        files = {"dataset": _locate(settings.dataset, "dataset", settings.data_dir)}
         if settings.test_file is not None:
-            test_path = _locate(settings.test_file, "test_file", settings.data_dir)
-            if test_path.suffix.lower() != path.suffix.lower():
-                raise TaskError(f"test_file: {test_path.name} is not a {path.suffix} file as {path.name} is")
-        read = _read_csv_files if path.suffix.lower() == ".csv" else _read_npz_files
-        train, test, input_names, target_names = read(path, test_path, settings.target_column)
-        if len(train[0]) < SMALLEST_TABLE:
-            raise TaskError(f"{path}: has {len(train[0])} row(s), needs at least {SMALLEST_TABLE}")
-        if not input_names:
-            raise TaskError(f"{path}: has no input columns beside its target")
-        targets = read_targets(train[1], settings.task_type, where=str(path), names=target_names)
-        on_progress(f"{path.name}: {len(train[0])} rows, {len(input_names)} inputs, {targets.words()}")
+            files["test_file"] = _locate(settings.test_file, "test_file", settings.data_dir)
+        train, test = _read_files(files, settings.target_column)
+        if len(train.inputs) < SMALLEST_TABLE:
+            raise TaskError(f"{train.where}: has {len(train.inputs)} row(s), needs at least {SMALLEST_TABLE}")
+        if not train.input_names:
+            raise TaskError(f"{train.where}: has no input columns beside its target")
+        coding = TargetCoding.fit(train, settings.task_type)
+        path = files["dataset"]
+        on_progress(f"{path.name}: {len(train.inputs)} rows, {len(train.input_names)} inputs, {coding.words()}")
         return RawData(
-            kind=targets.kind,
-            inputs=train[0],
-            targets=targets.values,
-            test_inputs=None if test is None else test[0],
-            test_targets=None if test is None else targets.encode(test[1], where=str(test_path or path)),
-            input_names=input_names,
-            output_names=targets.names,
+            kind=coding.kind,
+            inputs=train.inputs,
+            targets=coding.encode(train),
+            test_inputs=None if test is None else test.inputs,
+            test_targets=None if test is None else coding.encode(test),
+            input_names=train.input_names,
+            output_names=coding.names,
             target_scaling="standardize",
             provenance={
                 "dataset": path.name,
-                "sha256": {
-                    file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (path, test_path) if file is not None
-                },
+                "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files.values()},
                 "preprocessing": "columns of numbers",
-                "target_columns": list(target_names),
+                "target_columns": list(train.target_names),
             },
         )
+
+
+def _locate(file_name: str, setting: str, data_dir: str | None) -> Path:
+    """Return the path of a file as given, or else below ``data_dir``."""
+    path = Path(file_name).expanduser()
+    candidates = [path] if data_dir is None else [path, Path(data_dir).expanduser() / path]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise TaskError(f"{setting}: there is no file {' or '.join(str(candidate) for candidate in candidates)}")
+
+
+def _read_files(files: dict[str, Path], target_column: str | None) -> tuple[TablePart, TablePart | None]:
+    """Return training and test rows, the columns of the latter in the order of the former."""
+    path, test_path = files["dataset"], files.get("test_file")
+    if test_path is not None and test_path.suffix.lower() != path.suffix.lower():
+        raise TaskError(f"test_file: {test_path.name} is no {path.suffix} file, but {path.name} is")
+    if path.suffix.lower() == ".csv":
+        train, test = read_csv(path, target_column), None
+        if test_path is not None:
+            test = read_csv(test_path, target_column and train.target_names[0])
+    else:
+        if target_column is not None:
+            raise TaskError(f"target_column: only a .csv file has one; the targets of {path.name} are its array y")
+        train, test = read_npz(path)
+        if test_path is not None:
+            if test is not None:
+                raise TaskError(f"test_file: {path.name} has a test set of its own")
+            test = read_npz(test_path)[0]
+    return train, None if test is None else test.in_order_of(train)

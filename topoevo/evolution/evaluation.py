@@ -1,0 +1,43 @@
+"""What one evaluation returns: the only thing that evolution and learning share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The outcome of evaluating one genome.
+
+    Parameters
+    ----------
+    reward
+        What selection maximizes; for data sets the negative mean loss (nats, or squared units). ``-inf`` after a failure.
+    best_reward
+        Reward under the best shared weight, where several are tried; else equal to `reward`.
+    accuracy
+        Fraction of right answers, or None where the task has none.
+    weights
+        Weights after learning in the order of the connection genes, float32 [num_connections]; genes that take no part
+        keep theirs. None after a failure.
+    seconds
+        Duration in the worker.
+    failure
+        What went wrong, or None.
+    """
+
+    reward: float
+    best_reward: float
+    accuracy: float | None
+    weights: NDArray[np.float32] | None
+    seconds: float
+    failure: str | None = None
+
+    @staticmethod
+    def failed(reason: str, seconds: float) -> Evaluation:
+        """Return the evaluation of a genome that could not be evaluated."""
+        return Evaluation(-math.inf, -math.inf, None, None, seconds, reason)

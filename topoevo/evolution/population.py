@@ -1,0 +1,92 @@
+"""Individuals and populations."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.evolution.evaluation import Evaluation
+from topoevo.genome import Genome
+
+
+@dataclass(frozen=True, eq=False)
+class Individual:
+    """A genome with its descent and, once evaluated, its evaluation.
+
+    Parameters
+    ----------
+    id
+        Unique within a run, in order of birth.
+    parents
+        Ids of the parents; empty in generation 0.
+    born
+        Generation of birth.
+    operators
+        Names of the mutations that made it, in order.
+    genome
+        Its genes.
+    evaluation
+        The last evaluation, or None.
+    """
+
+    id: int
+    parents: tuple[int, ...]
+    born: int
+    operators: tuple[str, ...]
+    genome: Genome
+    evaluation: Evaluation | None = None
+
+    @property
+    def reward(self) -> float:
+        """Reward of the last evaluation; ``-inf`` before it."""
+        return -np.inf if self.evaluation is None else self.evaluation.reward
+
+    def evaluated(self, evaluation: Evaluation) -> Individual:
+        """Return this individual with an evaluation."""
+        return replace(self, evaluation=evaluation)
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """All individuals of one generation, in a fixed order.
+
+    Parameters
+    ----------
+    generation
+        Number of the generation, from 0.
+    members
+        The individuals; a child's place is part of the address of its random numbers.
+    """
+
+    generation: int
+    members: tuple[Individual, ...]
+
+    def objectives(self, *names: str) -> NDArray[np.float64]:
+        """Return what selection maximizes, float64 [num_members, len(names)].
+
+        Parameters
+        ----------
+        *names
+            ``reward``, ``best_reward`` or ``simplicity`` (minus the number of active connections).
+        """
+        columns = {
+            "reward": lambda member: member.reward,
+            "best_reward": lambda member: -np.inf if member.evaluation is None else member.evaluation.best_reward,
+            "simplicity": lambda member: -float(member.genome.complexity.connections),
+        }
+        return np.array([[columns[name](member) for name in names] for member in self.members], np.float64)
+
+    @property
+    def digest(self) -> str:
+        """Hash of all genomes, trained weights and rewards: equal if two runs are equal so far."""
+        content = hashlib.blake2b(digest_size=8)
+        for member in self.members:
+            content.update(member.genome.digest.encode())
+            if member.evaluation is not None:
+                content.update(np.float64(member.evaluation.reward).astype("<f8").tobytes())
+                if member.evaluation.weights is not None:
+                    content.update(member.evaluation.weights.astype("<f4").tobytes())
+        return content.hexdigest()

@@ -1,0 +1,174 @@
+"""From one generation to the next: culling, elites, tournaments, mutation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.evolution.population import Individual, Population
+from topoevo.evolution.selection import tournament
+from topoevo.genome import Genome, InnovationTracker
+from topoevo.seeds import Stream, generator
+from topoevo.variation import Mutation
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How the next generation is made.
+
+    Parameters
+    ----------
+    mutations
+        Operators with their probabilities, which are normalized here; those with probability 0 are left out.
+    cull_ratio
+        Fraction of the population, counted from the worst, that has no children.
+    elite_ratio
+        Fraction of the population, counted from the best, that goes on unchanged.
+    tournament_size
+        Different individuals that compete to become a parent.
+    num_mutations
+        Mutations of every child.
+    inherit_weights
+        Whether trained weights are passed on (Lamarck); otherwise every evaluation draws new ones.
+    """
+
+    mutations: Mapping[Mutation, float]
+    cull_ratio: float
+    elite_ratio: float
+    tournament_size: int
+    num_mutations: int
+    inherit_weights: bool
+
+    def next_generation(
+        self, population: Population, order: NDArray[np.int64], *, tracker: InnovationTracker, seed: int, next_id: int
+    ) -> Population:
+        """Return the unevaluated next generation: elites first, then children.
+
+        Parameters
+        ----------
+        population
+            Evaluated individuals; none of them is changed.
+        order
+            Their indices from best to worst, int64 [num_members].
+        tracker
+            Innovation numbers; a new generation is started in it.
+        seed
+            The run's seed.
+        next_id
+            Id of the first child.
+        """
+        tracker.start_generation()
+        size = len(population.members)
+        ranked = [population.members[index] for index in order]
+        num_elites = int(self.elite_ratio * size)
+        breeding = ranked[: max(size - int(self.cull_ratio * size), 1)]
+        generation = population.generation + 1
+        members = [
+            Individual(elite.id, elite.parents, elite.born, elite.operators, self.passed_on(elite))
+            for elite in ranked[:num_elites]
+        ]
+        for index in range(num_elites, size):
+            rng = generator(seed, Stream.REPRODUCTION, generation, index)
+            parent = breeding[tournament(len(breeding), self.tournament_size, rng)]
+            genome, operators = mutate(self.passed_on(parent), self.mutations, self.num_mutations, tracker, rng)
+            members.append(Individual(next_id + index - num_elites, (parent.id,), generation, operators, genome))
+        return Population(generation, tuple(members))
+
+    def passed_on(self, individual: Individual) -> Genome:
+        """Return the genome that an individual hands to the next generation."""
+        evaluation = individual.evaluation
+        if not self.inherit_weights or evaluation is None or evaluation.weights is None:
+            return individual.genome
+        return individual.genome.with_weights(evaluation.weights)
+
+
+def mutate(
+    genome: Genome,
+    mutations: Mapping[Mutation, float],
+    num_mutations: int,
+    tracker: InnovationTracker,
+    rng: np.random.Generator,
+) -> tuple[Genome, tuple[str, ...]]:
+    """Return a mutated genome and the names of the operators that changed it.
+
+    An operator is drawn by its probability. One that finds no legal place is put aside and another one is drawn; if
+    none is left, the mutation is skipped.
+
+    Parameters
+    ----------
+    genome
+        Left as it is.
+    mutations
+        Operators with probabilities of any sum.
+    num_mutations
+        How many are done one after the other.
+    tracker, rng
+        Innovation numbers and generator of the child.
+    """
+    applied: list[str] = []
+    for _ in range(num_mutations):
+        candidates = [mutation for mutation, p in mutations.items() if p > 0]
+        while candidates:
+            p = np.array([mutations[mutation] for mutation in candidates], np.float64)
+            chosen = candidates[int(rng.choice(len(candidates), p=p / p.sum()))]
+            mutated = chosen(genome, tracker, rng)
+            if mutated is not None:
+                genome = mutated
+                applied.append(chosen.name)
+                break
+            candidates.remove(chosen)
+    return genome, tuple(applied)
+
+
+def initial_population(
+    size: int,
+    num_inputs: int,
+    num_outputs: int,
+    *,
+    p_enabled: float,
+    p_add_node: float,
+    add_node: Mutation,
+    bias: bool,
+    output_activation: str,
+    tracker: InnovationTracker,
+    seed: int,
+) -> Population:
+    """Return the unevaluated generation 0.
+
+    Parameters
+    ----------
+    size
+        Number of individuals.
+    num_inputs, num_outputs
+        Of the task.
+    p_enabled
+        Probability of every connection from an input to an output.
+    p_add_node
+        Probability with which `add_node` is applied, tried once for every initial connection (Rieke 2020).
+    add_node
+        The operator.
+    bias, output_activation
+        See `Genome.minimal`.
+    tracker, seed
+        Innovation numbers, and the run's seed.
+    """
+    tracker.start_generation()
+    members = []
+    for index in range(size):
+        rng = generator(seed, Stream.INITIAL, 0, index)
+        genome = Genome.minimal(
+            num_inputs,
+            num_outputs,
+            p_enabled=p_enabled,
+            tracker=tracker,
+            rng=rng,
+            bias=bias,
+            output_activation=output_activation,
+        )
+        num_nodes = int(rng.binomial(genome.complexity.connections, p_add_node))
+        genome, operators = mutate(genome, {add_node: 1.0}, num_nodes, tracker, rng)
+        members.append(Individual(index, (), 0, operators, genome))
+    return Population(0, tuple(members))

@@ -1,0 +1,141 @@
+"""Who is better than whom: non-dominated sorting, crowding and tournaments.
+
+All objectives are maximized. Ties are broken by index, so that the result is a function of its arguments alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def pareto_ranks(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the front of every individual, 0 being the non-dominated one (Deb et al. 2002, section III-A).
+
+    One point dominates another if it is nowhere worse and somewhere better; equal points share a front.
+    O(n log n) for one and two objectives, O(m n²) for m > 2.
+
+    Parameters
+    ----------
+    objectives
+        float64 [num_individuals, num_objectives]; infinities are allowed.
+
+    Returns
+    -------
+    ndarray of int64 [num_individuals]
+
+    Raises
+    ------
+    ValueError
+        If an objective is NaN.
+    """
+    if np.isnan(objectives).any():
+        raise ValueError("an objective is NaN; give failed individuals -inf")
+    if objectives.shape[1] == 1:
+        return np.unique(-objectives[:, 0], return_inverse=True)[1].astype(np.int64)
+    if objectives.shape[1] == 2:
+        return _ranks_of_two(objectives)
+    return _ranks_of_many(objectives)
+
+
+def _ranks_of_two(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Fronts for two objectives: sweep by the first, search the fronts' best second by bisection (Jensen 2003)."""
+    ranks = np.zeros(len(objectives), np.int64)
+    # In order of falling first objective, a front dominates a point iff its highest point so far does, and if a front
+    # dominates a point, all fronts before it do.
+    tops: list[tuple[float, float]] = []
+    for index in np.lexsort((-objectives[:, 1], -objectives[:, 0])):
+        first, second = float(objectives[index, 0]), float(objectives[index, 1])
+        low, high = 0, len(tops)
+        while low < high:
+            middle = (low + high) // 2
+            top_first, top_second = tops[middle]
+            if top_second > second or (top_second == second and top_first > first):
+                low = middle + 1
+            else:
+                high = middle
+        if low == len(tops):
+            tops.append((first, second))
+        else:
+            tops[low] = (first, second)
+        ranks[index] = low
+    return ranks
+
+
+def _ranks_of_many(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Fronts by definition: peel off what nothing left dominates."""
+    no_worse = (objectives[:, None, :] >= objectives[None, :, :]).all(axis=2)
+    better = (objectives[:, None, :] > objectives[None, :, :]).any(axis=2)
+    dominates = no_worse & better
+    ranks = np.full(len(objectives), -1, np.int64)
+    front = 0
+    while (ranks < 0).any():
+        left = ranks < 0
+        free = left & ~dominates[left].any(axis=0)
+        ranks[free] = front
+        front += 1
+    return ranks
+
+
+def crowding_distances(objectives: NDArray[np.float64], ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return how alone each individual is on its front (Deb et al. 2002, section III-B).
+
+    The sum over objectives of the distance between the two neighbors, divided by the front's range; the ends of a
+    front are infinitely alone. An objective with the same value all over a front adds nothing.
+
+    Parameters
+    ----------
+    objectives
+        float64 [num_individuals, num_objectives].
+    ranks
+        Fronts, int64 [num_individuals].
+
+    Returns
+    -------
+    ndarray of float64 [num_individuals]
+    """
+    distances = np.zeros(len(objectives))
+    for front in np.unique(ranks):
+        members = np.flatnonzero(ranks == front)
+        for column in objectives[members].T:
+            order = np.argsort(column, kind="stable")
+            finite = column[np.isfinite(column)]
+            extent = float(np.ptp(finite)) if len(finite) else 0.0
+            if extent == 0.0:
+                continue
+            distances[members[order[[0, -1]]]] = np.inf
+            with np.errstate(invalid="ignore"):
+                gaps = (column[order[2:]] - column[order[:-2]]) / extent
+            distances[members[order[1:-1]]] += np.where(np.isnan(gaps), 0.0, gaps)
+    return distances
+
+
+def ranking(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the individuals from best to worst, int64 [num_individuals].
+
+    By front, within a front by falling crowding distance, then by index. A single objective is simply sorted.
+
+    Parameters
+    ----------
+    objectives
+        float64 [num_individuals, num_objectives].
+    """
+    if objectives.shape[1] == 1:
+        return np.argsort(-objectives[:, 0], kind="stable")
+    ranks = pareto_ranks(objectives)
+    return np.lexsort((-crowding_distances(objectives, ranks), ranks))
+
+
+def tournament(num_candidates: int, size: int, rng: np.random.Generator) -> int:
+    """Return the place of the winner among candidates that are sorted from best to worst.
+
+    Parameters
+    ----------
+    num_candidates
+        Length of the sorted list.
+    size
+        Different candidates that are drawn; all of them if there are fewer.
+    rng
+        Generator.
+    """
+    return int(rng.choice(num_candidates, min(size, num_candidates), replace=False).min())
