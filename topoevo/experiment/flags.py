@@ -18,7 +18,15 @@ from topoevo.experiment.yaml_file import format_value, resolve_scalar
 
 
 class FlagParser(argparse.ArgumentParser):
-    """An argument parser that never guesses abbreviations, and raises `ParamsError` instead of exiting."""
+    """An argument parser that never guesses abbreviations, and raises `ParamsError` instead of exiting.
+
+    Parameters
+    ----------
+    description
+        What the program does, for ``--help``.
+    prog
+        Name of the program, if it is not the name of the script.
+    """
 
     def __init__(self, *, description: str, prog: str | None = None) -> None:
         super().__init__(
@@ -59,7 +67,7 @@ def add_flags(parser: argparse.ArgumentParser, *, family: str = "wlnn") -> None:
             f"--{one.name}",
             dest=one.name,
             nargs=nargs,
-            **({"const": "true"} if one.base is bool else {}),
+            const="true" if one.base is bool else None,
             default=argparse.SUPPRESS,
             metavar=one.metavar,
             help=_help(one).replace("%", "%%"),

@@ -3,7 +3,7 @@
 `Params` joins the settings of `topoevo.experiment.settings` with those that registered entries bring along:
 
 - ``p_<mutation>`` for every mutation operator,
-- the `topoevo.registry.option` fields of every operator, learning rule, optimizer and data set: a field whose name is
+- the `topoevo.registry.option` fields of every operator, learning rule and data set: a field whose name is
   a setting takes its value, any other becomes ``<entry>_<field>``.
 
 A flag beats the parameter file, which beats the default. Every problem is told in one message.
@@ -26,14 +26,13 @@ from topoevo.experiment.setting import GROUPS, Setting, setting
 from topoevo.experiment.settings import Settings
 from topoevo.experiment.yaml_file import Entry, YamlFile, format_value, read_yaml
 from topoevo.learning import LEARNING_RULES
-from topoevo.learning.optimizers import OPTIMIZERS
 from topoevo.tasks.base import DATASETS
 from topoevo.variation import MUTATIONS
 
 #: Defaults that differ between families of networks: ``wlnn`` learns weights, ``wann`` is agnostic of them.
 FAMILY_DEFAULTS: Mapping[str, Mapping[str, object]] = {"wlnn": {}, "wann": {}}
 
-_OPTION_GROUPS = ((MUTATIONS, "evolution"), (LEARNING_RULES, "training"), (OPTIMIZERS, "training"), (DATASETS, "task"))
+_OPTION_GROUPS = ((MUTATIONS, "evolution"), (LEARNING_RULES, "training"), (DATASETS, "task"))
 
 
 class _CompleteSettings(Settings):
@@ -49,7 +48,7 @@ class _CompleteSettings(Settings):
         Parameters
         ----------
         entry
-            Class from the registry of mutations, learning rules, optimizers or data sets.
+            Class from the registry of mutations, learning rules or data sets.
 
         Returns
         -------

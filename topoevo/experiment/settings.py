@@ -1,7 +1,7 @@
 """The settings of an experiment, each declared once: name, type, default, range, help and group.
 
 Parameter files, flags, ``--help``, validation and the table of the documentation all come from here. Settings that
-belong to a mutation operator, a learning rule, an optimizer or a data set are declared there
+belong to a mutation operator, a learning rule or a data set are declared there
 (`topoevo.registry.option`) and join these in `topoevo.experiment.params`.
 """
 
@@ -18,7 +18,7 @@ from topoevo.errors import UnknownNameError
 from topoevo.experiment.contradictions import find_contradictions
 from topoevo.experiment.setting import Names, setting
 from topoevo.learning import LEARNING_RULES
-from topoevo.learning.optimizers import OPTIMIZERS
+from topoevo.learning.optimizers import LR_SCHEDULES, OPTIMIZERS
 from topoevo.tasks.base import DATASETS, find_dataset
 
 _evolution = partial(setting, group="evolution")
@@ -91,8 +91,8 @@ class Settings(BaseModel):
     optimizer: Annotated[str, Names(_optimizer_names)] = _training("adam", "how gradients become weight changes")
     momentum: float = _training(0.0, "share of the last weight change kept by sgd", ge=0, lt=1)
     weight_decay: float = _training(0.0, "how strongly weights are pulled to zero", ge=0)
-    lr_schedule: Literal["constant", "linear"] = _training(
-        "constant", "course of the learning rate during training; linear falls to zero"
+    lr_schedule: Annotated[str, Names(lambda: LR_SCHEDULES)] = _training(
+        "constant", "course of the learning rate during training; linear falls to a fiftieth"
     )
     train_only_outputs: bool = _training(False, "whether only connections to output nodes are learned")
 

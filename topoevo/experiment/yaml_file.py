@@ -264,6 +264,7 @@ class _Reader:
 
 
 def _line(event: yaml.Event) -> int:
+    assert event.start_mark is not None
     return int(event.start_mark.line) + 1
 
 

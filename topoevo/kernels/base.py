@@ -183,6 +183,13 @@ class Kernel(ABC):
 
     name: ClassVar[str]
 
+    def needs_compilation(self) -> bool:
+        """Return whether the first training will have to wait for a compiler."""
+        return False
+
+    def prepare(self) -> None:
+        """Do once, in the calling process, what the first training would otherwise wait for."""
+
     @abstractmethod
     def forward(self, network: Network, weights: Floats, inputs: Floats) -> tuple[Floats, Floats]:
         """Return weighted inputs and activities.

@@ -464,7 +464,7 @@ class CompiledKernel(Kernel):
 
     def needs_compilation(self) -> bool:
         """Return whether the first training will have to wait for the compiler."""
-        return not _train.signatures and not any(_CACHE.glob("compiled._train-*.nbc"))
+        return not _train.signatures and not any(_CACHE.rglob("compiled._train-*.nbc"))
 
     def prepare(self) -> None:
         """Compile what training and scoring need, or load it from the cache."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ class ImageFiles(Dataset):
         TaskError
             If a file is missing and cannot be downloaded, is corrupt, or belongs to another data set.
         """
+        if not 4 <= self.image_size <= PUBLISHED_SIZE:
+            raise TaskError(f"image_size: {self.image_size} is not allowed, must be 4 to {PUBLISHED_SIZE}")
         paths = self._find(settings.data_dir, on_progress)
         contents = {file_name: read_content(path) for file_name, path in paths.items()}
         found = {file_name: hashlib.sha256(content).hexdigest() for file_name, content in contents.items()}
@@ -124,8 +127,8 @@ class ImageFiles(Dataset):
         kept = cache_folder() / self.name
         folders = [kept]
         if data_dir is not None:
-            root = Path(data_dir).expanduser()
-            if not root.is_dir():
+            root = Path(os.path.expanduser(data_dir))
+            if not os.path.isdir(root):
                 raise TaskError(f"data_dir: there is no folder {data_dir!r}")
             folders = [root, root / self.name, root / self.common_folder, kept]
         for folder in folders:
@@ -220,6 +223,7 @@ def _existing(folder: Path, file_name: str) -> Path | None:
     """Return the path of a file under one of the names it goes by, or None."""
     unpacked = file_name.removesuffix(".gz")
     for name in (file_name, unpacked, unpacked.replace("-idx", ".idx")):
-        if (folder / name).is_file():
+        # Unlike `Path.is_file`, false also where a folder may not be looked into.
+        if os.path.isfile(folder / name):
             return folder / name
     return None

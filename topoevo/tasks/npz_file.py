@@ -28,18 +28,18 @@ def read_npz(path: Path) -> tuple[TablePart, TablePart | None]:
         If the file cannot be read, lacks arrays, or has arrays that are no finite numbers or do not fit together.
     """
     try:
+        if not zipfile.is_zipfile(path):
+            raise TaskError(f"{path}: is no .npz file")
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise TaskError(f"{path}: is a single array, not an .npz file with X and y")
             train = _find(_TRAIN_NAMES, archive.files)
             test = _find(_TEST_NAMES, archive.files)
             if train is None:
                 present = ", ".join(sorted(archive.files)) or "none"
                 raise TaskError(f"{path}: needs the arrays X and y (or x_train and y_train), has {present}")
-            arrays = {name: archive[name] for name in (*train, *(test or ()))}
+            arrays = {name: np.asarray(archive[name]) for name in (*train, *(test or ()))}
     except OSError as error:
         raise TaskError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise TaskError(f"{path}: is no .npz file of plain arrays: {error}") from error
     except MemoryError as error:
         raise TaskError(f"{path}: does not fit into memory") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -76,12 +77,13 @@ class Table(Dataset):
 
 def _locate(file_name: str, setting: str, data_dir: str | None) -> Path:
     """Return the path of a file as given, or else below ``data_dir``."""
-    path = Path(file_name).expanduser()
-    candidates = [path] if data_dir is None else [path, Path(data_dir).expanduser() / path]
+    path = os.path.expanduser(file_name)
+    candidates = [path] if data_dir is None else [path, os.path.join(os.path.expanduser(data_dir), path)]
     for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise TaskError(f"{setting}: there is no file {' or '.join(str(candidate) for candidate in candidates)}")
+        # Unlike `Path.is_file`, false also where a folder may not be looked into.
+        if os.path.isfile(candidate):
+            return Path(candidate)
+    raise TaskError(f"{setting}: there is no file {' or '.join(candidates)}")
 
 
 def _read_files(files: dict[str, Path], target_column: str | None) -> tuple[TablePart, TablePart | None]:
@@ -92,7 +94,7 @@ def _read_files(files: dict[str, Path], target_column: str | None) -> tuple[Tabl
     if path.suffix.lower() == ".csv":
         train, test = read_csv(path, target_column), None
         if test_path is not None:
-            test = read_csv(test_path, target_column and train.target_names[0])
+            test = read_csv(test_path, train.target_names[0])
     else:
         if target_column is not None:
             raise TaskError(f"target_column: only a .csv file has one; the targets of {path.name} are its array y")

@@ -69,7 +69,8 @@ class TargetCoding:
         values = train.targets[:, 0] if has_names else numbers[:, 0]
         classes = np.unique(values)
         if len(classes) == 1:
-            raise TaskError(f"{train.where}: all targets are of one class, {str(classes[0])!r}; {_CHOOSE}")
+            only = _class_name(classes.tolist()[0])
+            raise TaskError(f"{train.where}: all targets are of one class, {only!r}; {_CHOOSE}")
         if 2 * len(classes) > len(values):
             raise TaskError(
                 f"{train.where}: target column {train.target_names[0]!r} has {len(classes)} different values "

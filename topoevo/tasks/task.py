@@ -39,6 +39,10 @@ class Samples:
             view.flags.writeable = False
             object.__setattr__(self, name, view)
 
+    def __reduce__(self) -> tuple[type[Samples], tuple[NDArray[Any], NDArray[Any]]]:
+        # Arrays come out of a pickle writable; building anew makes those of another process read-only too.
+        return Samples, (self.inputs, self.targets)
+
     def __len__(self) -> int:
         return len(self.inputs)
 

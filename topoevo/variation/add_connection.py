@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -27,8 +27,8 @@ class AddConnection(Mutation):
     default_probability: ClassVar[float] = 0.8
 
     output_connections: bool = option(False, "whether add_connection may end at an output node")
-    weight: str = option(
-        "unset", "weight of a new connection: 'unset' (drawn by weight_init when learning starts) or 'zero'"
+    weight: Literal["unset", "zero"] = option(
+        "unset", "weight of a new connection: drawn by weight_init when learning starts, or zero"
     )
     max_connections: int | None = option(None, "largest number of connections that mutation may reach")
 

@@ -1,0 +1,351 @@
+"""Settings from parameter files and flags: precedence, messages, round trip."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topoevo.errors import ParamsError
+from topoevo.experiment import params as params_module
+from topoevo.experiment.params import FAMILY_DEFAULTS, Params, all_settings, load_params, settings_table
+from topoevo.experiment.setting import GROUPS
+from topoevo.learning import LEARNING_RULES
+from topoevo.registry import option
+from topoevo.tasks.base import DATASETS
+from topoevo.variation import MUTATIONS
+
+# The flags of the predecessor, as its README lists them.
+PREDECESSOR = {
+    "cull_ratio",
+    "elite_ratio",
+    "num_generations",
+    "population_size",
+    "p_add_connection",
+    "p_add_node",
+    "p_change_activation",
+    "tournament_size",
+    "inherit_weights",
+    "num_mutations_per_generation",
+    "p_complexity_objective",
+    "batch_size",
+    "batch_size_eval",
+    "evaluation_period",
+    "num_trials",
+    "learning_rule",
+    "lr",
+    "num_epochs",
+    "optimizer",
+    "train_only_outputs",
+    "num_inputs",
+    "num_outputs",
+    "p_initial_connection_enabled",
+    "dataset",
+    "env_name",
+    "num_workers",
+    "take_argmax_action",
+    "use_cuda",
+    "use_torch",
+    "out_dir",
+    "overwrite_output",
+}
+
+
+def load(folder: Path, content: str, **overrides: object) -> Params:
+    path = folder / "params.yaml"
+    path.write_text(content, "utf-8")
+    return load_params(path, overrides)
+
+
+def problems(folder: Path, content: str, **overrides: object) -> list[str]:
+    with pytest.raises(ParamsError) as caught:
+        load(folder, content, **overrides)
+    return str(caught.value).replace(str(folder / "params.yaml"), "F").splitlines()
+
+
+def test_a_parameter_file_of_the_predecessor_is_read_unchanged(tmp_path: Path) -> None:
+    params = load(
+        tmp_path,
+        "dataset: mnist\nnum_inputs: 256\nnum_outputs: 10\nnum_generations: 4096\npopulation_size: 180\n"
+        "tournament_size: 32\np_initial_connection_enabled: .05\np_add_node: .2\np_add_connection: .8\n"
+        "p_complexity_objective: .2\nnum_mutations_per_generation: 5\nelite_ratio: .2\ncull_ratio: .2\n"
+        "learning_rule: backprop\noptimizer: adam\nlr: 1e-2\nbatch_size: 256\nnum_epochs: 5\ninherit_weights: False\n"
+        "train_only_outputs: False\nuse_cuda: False\nnum_workers: 1\n",
+    )
+    assert (params.dataset, params.lr, params.num_mutations_per_generation) == ("mnist", 0.01, 5)
+    assert params.mutation_probabilities()["add_connection"] == 0.8
+
+
+def test_the_vocabulary_of_the_predecessor_is_kept() -> None:
+    assert set(Params.model_fields) >= PREDECESSOR
+
+
+def test_flag_beats_file_beats_default(tmp_path: Path) -> None:
+    params = load(tmp_path, "lr: .5\nnum_epochs: 7\n", lr=0.25)
+    assert (params.lr, params.num_epochs, params.batch_size) == (0.25, 7, 256)
+
+
+def test_every_default_is_legal() -> None:
+    for family in FAMILY_DEFAULTS:
+        defaults = load_params(None, {}, family=family)
+        explicit = {one.name: one.default for one in all_settings(family)}
+        assert load_params(None, explicit, family=family) == defaults
+
+
+def test_defaults_of_a_family_hold_where_nothing_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(params_module, "FAMILY_DEFAULTS", {"wlnn": {}, "wann": {"num_trials": 3, "batch_size": 500}})
+    all_settings.cache_clear()
+    (tmp_path / "p.yaml").write_text("batch_size: 9\n")
+    params = load_params(tmp_path / "p.yaml", {}, family="wann")
+    assert (params.num_trials, params.batch_size) == (3, 9)
+    assert "| `num_trials` | integer | `3` |" in settings_table("wann")
+    assert "| `num_trials` | integer | `1` |" in settings_table("wlnn")
+    all_settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("population_size: 0", "F:1: population_size: 0 is not allowed, must be at least 2"),
+        ("cull_ratio: 1", "F:1: cull_ratio: 1 is not allowed, must be at least 0 and below 1"),
+        ("elite_ratio: -.1", "F:1: elite_ratio: -0.1 is not allowed, must be from 0 to 1"),
+        ("lr: 0", "F:1: lr: 0 is not allowed, must be above 0"),
+        ("lr: .inf", "F:1: lr: .inf is not allowed, must be a number, above 0"),
+        ("lr: .nan", "F:1: lr: .nan is not allowed, must be a number, above 0"),
+        ("lr: 1e999", "F:1: lr: .inf is not allowed, must be a number, above 0"),
+        ("lr: ", "F:1: lr: null is not allowed, must be a number, above 0"),
+        ("lr: '1e-3'", "F:1: lr: '1e-3' is not allowed, must be a number, above 0; remove the quotes"),
+        ("lr: true", "F:1: lr: true is not allowed, must be a number, above 0"),
+        ("lr: [.1]", "F:1: lr: [0.1] is not allowed, must be a number, above 0; it is a single value, not a list"),
+        ("seed: 1.0", "F:1: seed: 1.0 is not allowed, must be a whole number, at least 0; write 1"),
+        ("seed: many", "F:1: seed: 'many' is not allowed, must be a whole number, at least 0"),
+        ("bias: on", "F:1: bias: 'on' is not allowed, must be true or false; write true"),
+        ("bias: No", "F:1: bias: 'No' is not allowed, must be true or false; write false"),
+        ("bias: 1", "F:1: bias: 1 is not allowed, must be true or false"),
+        (
+            "max_connections: None",
+            "F:1: max_connections: 'None' is not allowed, must be a whole number, at least 1, or null; write null",
+        ),
+        ("out_dir: ''", "F:1: out_dir: an empty text is not allowed, must be text, or null"),
+        ("out_dir: no", None),
+        ("out_dir: false", "F:1: out_dir: false is not allowed, must be text, or null; put it in quotes if it is text"),
+        (
+            "kernel: nunba",
+            "F:1: kernel: 'nunba' is not allowed, must be one of numba, reference; did you mean 'numba'?",
+        ),
+        ("populaton_size: 5", "F:1: populaton_size: there is no such setting; did you mean 'population_size'?"),
+        ("activations: []", "F:1: activations: an empty list is not allowed, must be one or more of linear, step"),
+        ("activations: [relu, tahn]", "F:1: activations: 'tahn' is not allowed, must be one or more of linear, step"),
+        ("activations: [relu, 3]", "F:1: activations: 3 is not allowed, must be one or more of linear, step"),
+        ("activations: 3", "F:1: activations: 3 is not allowed, must be one or more of linear, step"),
+        ("learning_rule: bakprop", "; did you mean 'backprop'?"),
+        ("optimizer: adan", "; did you mean 'adam'?"),
+        ("dataset: digts", "; did you mean 'digits'?"),
+        ("dataset: table", "F:1: dataset: 'table' is not allowed, must be one of digits"),
+        ("num_workers: 0", "F:1: num_workers 0 is not allowed, must be at least 1, or -1 for every core"),
+    ],
+)
+def test_a_bad_value_is_told_with_what_is_allowed(tmp_path: Path, content: str, message: str | None) -> None:
+    if message is None:
+        load(tmp_path, content)
+        return
+    found = problems(tmp_path, content)
+    assert len(found) == 1
+    assert message in found[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "cited", "message"),
+    [
+        (
+            "population_size: 20\ntournament_size: 17",
+            "F:2: ",
+            "tournament_size 17 is not allowed with population_size 20 and cull_ratio 0.2, which leave 16 networks",
+        ),
+        ("population_size: 8", "F:1: population_size: ", "tournament_size 8 is not allowed with population_size 8"),
+        ("cull_ratio: .5\nelite_ratio: .6", "F:2: ", "elite_ratio 0.6 and cull_ratio 0.5 are not allowed together"),
+        ("cull_ratio: 0\nelite_ratio: 1", "F:2: ", "it leaves no place for children"),
+        ("optimizer: none", "F:1: ", "optimizer none is not allowed with learning_rule backprop"),
+        ("momentum: .9", "F:1: ", "momentum 0.9 is not allowed with optimizer adam"),
+        ("env_name: CartPole-v1", "F:1: ", "environments are not available yet"),
+        ("use_cuda: true", "F:1: ", "use_cuda true is not allowed, CUDA is not available yet"),
+        ("use_torch: true", "F:1: ", "use_torch true is not allowed, PyTorch is not available yet"),
+        ("test_file: x.csv", "F:1: ", "test_file 'x.csv' is not allowed with dataset 'digits'"),
+        ("target_column: 3", "F:1: ", "target_column '3' is not allowed with dataset 'digits'"),
+    ],
+)
+def test_contradictions_cite_what_the_user_gave(tmp_path: Path, content: str, cited: str, message: str) -> None:
+    found = problems(tmp_path, content)
+    assert len(found) == 1
+    assert found[0].startswith(cited)
+    assert message in found[0]
+
+
+def test_mutation_needs_an_operator(tmp_path: Path) -> None:
+    nothing = "".join(f"p_{name}: 0\n" for name in MUTATIONS)
+    assert "are all 0, at least one must be above 0" in problems(tmp_path, nothing)[0]
+    load(tmp_path, nothing + "num_mutations_per_generation: 0\n")
+    load(tmp_path, nothing + "num_generations: 0\n")
+
+
+def test_combinations_that_make_sense_are_accepted(tmp_path: Path) -> None:
+    load(tmp_path, "population_size: 20\ntournament_size: 16\n")
+    load(tmp_path, "learning_rule: last_layer\ntrain_only_outputs: true\n")
+    load(tmp_path, "optimizer: sgd\nmomentum: .9\n")
+    load(tmp_path, "population_size: 2\nnum_generations: 0\n")
+    load(tmp_path, "dataset: some/table.CSV\ntarget_column: 3\ntest_file: other.csv\n")
+    load(tmp_path, "dataset: fashion_mnist\n")
+
+
+def test_an_environment_and_a_data_set_are_not_given_together(tmp_path: Path) -> None:
+    found = problems(tmp_path, "dataset: digits\nenv_name: X\n")
+    assert found[0] == "F:1: dataset 'digits' and env_name 'X' are not allowed together"
+    assert len(found) == 2
+
+
+def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    content = (
+        "population_size: 0\ntournament_size: 900\nlr: 1e-3\nlr: 2\ninherit_weights: yes\nnope: {a: 1}\n"
+        "elite_ratio: .9\ncull_ratio: .5\nuse_torch: true\n"
+    )
+    found = problems(tmp_path, content, momentum=2.0, optimizer="none", numworkers="2")
+    assert [problem.split(" ")[0] for problem in found] == [
+        "F:1:",
+        "F:4:",
+        "F:5:",
+        "F:6:",
+        "F:7:",
+        "F:9:",
+        "--momentum:",
+        "--numworkers:",
+        "--optimizer",
+    ]
+    # A contradiction with a value that is wrong anyway would only confuse.
+    assert not any("tournament_size 900" in problem for problem in found)
+
+
+def test_flags_are_cited_as_flags(tmp_path: Path) -> None:
+    assert problems(tmp_path, "population_size: 5\n", population_size=0) == [
+        "--population_size: 0 is not allowed, must be at least 2"
+    ]
+    assert problems(tmp_path, "lr: 1\n", use_cuda=True)[0].startswith("--use_cuda true is not allowed")
+
+
+def test_a_number_without_quotes_can_be_text(tmp_path: Path) -> None:
+    params = load(tmp_path, "dataset: a.csv\ntarget_column: 007\nout_dir: 1e3\n")
+    assert (params.target_column, params.out_dir) == ("007", "1e3")
+
+
+def test_one_name_is_a_list_of_one(tmp_path: Path) -> None:
+    assert load(tmp_path, "activations: tanh\n").activations == ("tanh",)
+
+
+def test_a_resumed_run_keeps_its_file_and_folder(tmp_path: Path) -> None:
+    found = problems(tmp_path, "lr: 1\n", resume=str(tmp_path / "run"), out_dir="x", overwrite_output=True)
+    assert len(found) == 3
+    assert "a resumed run has its own parameter file" in found[0]
+    assert load(tmp_path, "lr: 1\nout_dir: x\n", resume=str(tmp_path)).resume == str(tmp_path)
+
+
+def test_params_are_frozen_hashable_and_travel_to_workers() -> None:
+    params = load_params(None, {"activations": ["relu", "sine"]})
+    assert pickle.loads(pickle.dumps(params)) == params
+    assert hash(params) == hash(load_params(None, {"activations": ["relu", "sine"]}))
+    with pytest.raises(ValueError, match="frozen"):
+        params.lr = 1.0
+
+
+def test_saved_settings_are_complete(tmp_path: Path) -> None:
+    text = load_params(None, {}).to_yaml()
+    assert {line.split(":")[0] for line in text.splitlines() if line and line[0] != "#"} == set(Params.model_fields)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "lr": st.floats(min_value=5e-324, allow_infinity=False),
+            "weight_decay": st.floats(min_value=0, allow_infinity=False),
+            "seed": st.integers(min_value=0),
+            "max_connections": st.none() | st.integers(min_value=1),
+            "bias": st.booleans(),
+            "out_dir": st.none() | st.text(min_size=1),
+            "activations": st.lists(st.sampled_from(["relu", "tanh", "step"]), min_size=1),
+            "dataset": st.sampled_from(["digits", "a b: #.csv", "null.npz"]),
+        }
+    )
+)
+def test_saved_settings_read_back_equal(tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]) -> None:
+    params = load_params(None, values)
+    path = tmp_path_factory.getbasetemp() / "saved.yaml"
+    path.write_text(params.to_yaml(), "utf-8")
+    assert load_params(path, {}) == params
+    assert load_params(path, {}).to_yaml() == params.to_yaml()
+
+
+def test_every_operator_has_a_probability() -> None:
+    params = load_params(None, {})
+    assert params.mutation_probabilities() == {name: entry.default_probability for name, entry in MUTATIONS.items()}
+
+
+def test_options_take_the_setting_of_their_name_or_one_of_their_own() -> None:
+    params = load_params(None, {"max_connections": 77, "output_connections": True, "mnist_image_size": 28})
+    options = params.options_of(MUTATIONS["add_connection"])
+    assert options["max_connections"] == 77
+    assert options["output_connections"] is True
+    assert params.options_of(DATASETS["mnist"])["image_size"] == 28
+    assert params.options_of(DATASETS["fashion-mnist"])["image_size"] == 16
+
+
+@pytest.mark.parametrize("registry", [MUTATIONS, LEARNING_RULES, DATASETS], ids=lambda registry: registry.kind)
+def test_every_entry_can_be_created_from_the_defaults(registry: object) -> None:
+    params = load_params(None, {})
+    for entry in registry.values():  # type: ignore[attr-defined]
+        entry(**params.options_of(entry))
+
+
+def test_an_option_of_a_new_entry_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Clipped:
+        name: ClassVar[str] = "clipped-rule"
+        lr: float = option(0.5, "taken from the setting lr")
+        norm: float = option(math.inf, "largest norm", gt=0)
+        mode: Literal["a", "b"] = option("a", "what to do")
+
+    monkeypatch.setattr(params_module, "_OPTION_GROUPS", (({"clipped-rule": Clipped}, "training"),))
+    found = params_module._registered_settings()
+    assert {"clipped_rule_norm", "clipped_rule_mode"} == {name for name in found if name.startswith("clipped")}
+    model = params_module.create_model("Extended", __base__=params_module.Settings, **found)
+    assert model(clipped_rule_norm=math.inf).clipped_rule_norm == math.inf
+    for bad in (0.0, math.nan):
+        with pytest.raises(ValueError, match="clipped_rule_norm"):
+            model(clipped_rule_norm=bad)
+
+
+def test_settings_are_described() -> None:
+    settings = all_settings()
+    assert [one.group for one in settings] == sorted((one.group for one in settings), key=GROUPS.index)
+    for one in settings:
+        assert one.help
+        assert not one.help.endswith(".")
+
+
+def test_table_has_a_row_for_every_setting() -> None:
+    lines = settings_table().splitlines()
+    assert len(lines) == 2 + len(Params.model_fields)
+    assert "| evolution | `cull_ratio` | number | `0.2` | at least 0 and below 1 |" in lines[2]
+    assert all(line.count("|") - line.count("\\|") == 7 for line in lines)
+
+
+def test_import_needs_no_heavy_package() -> None:
+    heavy = "numba", "scipy", "sklearn", "pooch", "joblib", "networkx", "matplotlib", "tensorboardX", "rich", "torch"
+    code = f"import sys, topoevo.experiment.flags; print(sorted(set({heavy}) & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

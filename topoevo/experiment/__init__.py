@@ -1,0 +1,1 @@
+"""One experiment, from its settings to its result: parameters, evaluation, the loop and its checkpoints."""

@@ -1,0 +1,236 @@
+"""From a genome to its evaluation: develop, draw weights, learn, score. This is what a worker does."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.evolution import Evaluation
+from topoevo.experiment.params import Params
+from topoevo.experiment.records import TaskScore
+from topoevo.genome import Genome
+from topoevo.kernels import Batches, Kernel, Loss, Optimization, load_kernel
+from topoevo.learning import LEARNING_RULES, Learner, LearningRule, TrainingHistory
+from topoevo.learning.initialization import initial_weights
+from topoevo.learning.optimizers import make_optimization
+from topoevo.network import Network, compile_network
+from topoevo.seeds import Stream, generator
+from topoevo.tasks.task import Samples, Task
+
+_LOSSES = {"cross_entropy": Loss.CROSS_ENTROPY, "mean_squared_error": Loss.MEAN_SQUARED_ERROR}
+
+
+@dataclass(frozen=True, eq=False)
+class SharedData:
+    """What everyone in a generation is compared on.
+
+    Parameters
+    ----------
+    batches
+        The training samples as minibatches.
+    epochs
+        Order of the minibatches in every epoch, int32 [num_epochs, num_batches].
+    """
+
+    batches: Batches
+    epochs: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetEvaluator:
+    """Train networks on the training samples of a task.
+
+    Small enough to be sent to another process: samples travel with `SharedData` alone.
+
+    Parameters
+    ----------
+    rule, optimization
+        The learning rule and its weight update.
+    kernel_name
+        Backend.
+    loss
+        What is minimized.
+    weight_init
+        How unset weights are drawn.
+    evaluation_period
+        Part of the training that makes the reward.
+    num_trials
+        Trainings that the reward is the mean of; the weights of the best one are returned.
+    seed
+        The run's seed.
+    """
+
+    rule: LearningRule
+    optimization: Optimization
+    kernel_name: str
+    loss: Loss
+    weight_init: str
+    evaluation_period: str
+    num_trials: int
+    seed: int
+
+    @staticmethod
+    def from_params(params: Params, task: Task) -> DatasetEvaluator:
+        """Return the evaluator that the settings describe."""
+        rule = LEARNING_RULES[params.learning_rule]
+        return DatasetEvaluator(
+            rule=rule(**params.options_of(rule)),
+            optimization=make_optimization(
+                params.optimizer,
+                lr=params.lr,
+                momentum=params.momentum,
+                weight_decay=params.weight_decay,
+                lr_schedule=params.lr_schedule,
+            ),
+            kernel_name=params.kernel,
+            loss=_LOSSES[task.loss],
+            weight_init=params.weight_init,
+            evaluation_period=params.evaluation_period,
+            num_trials=params.num_trials,
+            seed=params.seed,
+        )
+
+    @property
+    def kernel(self) -> Kernel:
+        """The backend."""
+        return load_kernel(self.kernel_name)
+
+    def evaluate(self, genome: Genome, shared: SharedData, *, stream: Stream, generation: int, index: int) -> Evaluation:
+        """Return the evaluation of `genome`; whatever goes wrong in it is part of the result.
+
+        Parameters
+        ----------
+        genome
+            What is developed and trained.
+        shared
+            Samples and their order.
+        stream, generation, index
+            Address of the random numbers of this evaluation.
+        """
+        started = time.perf_counter()
+        try:
+            return self._evaluate(genome, shared, stream, generation, index, started)
+        except Exception:  # An individual's failure is a result; the run goes on.
+            return Evaluation.failed(traceback.format_exc(limit=-3), time.perf_counter() - started)
+
+    def _evaluate(
+        self, genome: Genome, shared: SharedData, stream: Stream, generation: int, index: int, started: float
+    ) -> Evaluation:
+        """The mean over trials of training the network."""
+        network = compile_network(genome)
+        rng = generator(self.seed, stream, generation, index)
+        losses, accuracies, trained = [], [], []
+        for _ in range(self.num_trials):
+            learner, history = self._train(network, shared, rng)
+            loss, accuracy = history.mean(self.evaluation_period)
+            if history.diverged or not np.isfinite(learner.weights).all() or not math.isfinite(loss):
+                return Evaluation.failed("the loss became infinite or undefined", time.perf_counter() - started)
+            losses.append(loss)
+            accuracies.append(accuracy)
+            trained.append(learner.weights)
+        weights = genome.connections["weight"].copy()
+        weights[network.gene] = trained[int(np.argmin(losses))]
+        reward = -float(np.mean(losses))
+        accuracy = float(np.mean(accuracies))
+        return Evaluation(
+            reward,
+            reward,
+            None if math.isnan(accuracy) else accuracy,
+            weights,
+            time.perf_counter() - started,
+        )
+
+    def _train(
+        self, network: Network, shared: SharedData, rng: np.random.Generator
+    ) -> tuple[Learner, TrainingHistory]:
+        """One training."""
+        weights = initial_weights(network, self.weight_init, rng)
+        learner = self.rule.start(
+            network, weights, kernel=self.kernel, optimization=self.optimization, loss=self.loss, rng=rng
+        )
+        return learner, learner.train(shared.batches, shared.epochs)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskData:
+    """The samples of a task in the layout that kernels read; lives in the parent process.
+
+    Parameters
+    ----------
+    task
+        The samples.
+    batch_size, num_epochs
+        Of training.
+    batch_size_eval
+        Samples that are scored at once.
+    seed
+        The run's seed.
+    """
+
+    task: Task
+    batch_size: int
+    num_epochs: int
+    batch_size_eval: int
+    seed: int
+    _laid_out: dict[str, Batches] = field(default_factory=dict)
+
+    def shared(self, stream: Stream, generation: int, *, num_epochs: int | None = None) -> SharedData:
+        """Return the minibatches of one generation, drawn at the address (stream, generation).
+
+        Which samples make a minibatch changes from generation to generation; their order from epoch to epoch.
+
+        Parameters
+        ----------
+        stream
+            ``SHARED`` for a generation, ``CONFIRMATION`` for a champion candidate.
+        generation
+            Number of the generation.
+        num_epochs
+            Epochs; the setting if None.
+        """
+        rng = generator(self.seed, stream, generation)
+        train = self.task.train
+        batches = Batches.lay_out(
+            train.inputs, train.targets, batch_size=self.batch_size, order=rng.permutation(len(train))
+        )
+        epochs = self.num_epochs if num_epochs is None else num_epochs
+        order = rng.permuted(np.tile(np.arange(batches.num_batches, dtype=np.int32), (epochs, 1)), axis=1)
+        return SharedData(batches, order)
+
+    def score(self, part: str, genome: Genome, kernel: Kernel) -> TaskScore:
+        """Return how good a genome with given weights is.
+
+        Parameters
+        ----------
+        part
+            ``train``, ``validation`` or ``test``.
+        genome
+            All active connections have weights.
+        kernel
+            Backend.
+        """
+        samples: Samples = getattr(self.task, part)
+        if part not in self._laid_out:
+            self._laid_out[part] = Batches.lay_out(samples.inputs, samples.targets, batch_size=self.batch_size_eval)
+        network = compile_network(genome)
+        outputs = kernel.outputs(network, network.weight, self._laid_out[part])
+        score = self.task.score(outputs, samples.targets)
+        return TaskScore(-score.loss, score.accuracy, self._rmse(outputs, samples))
+
+    def _rmse(self, outputs: NDArray[np.float32], samples: Samples) -> float | None:
+        """Root mean squared error in the units of the data, for a regression."""
+        if self.task.kind != "regression":
+            return None
+        difference = (outputs.T.astype(np.float64) - samples.targets) * self.task.target_scale
+        return float(np.sqrt(np.mean(difference**2)))
+
+    @cached_property
+    def has_validation(self) -> bool:
+        """Whether samples are held out for choosing champions."""
+        return self.task.validation is not None

@@ -1,0 +1,381 @@
+"""The loop: evaluate, rank, confirm a champion, reproduce, announce."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from topoevo.errors import ParamsError
+from topoevo.evolution import Evaluation, Individual, Population
+from topoevo.evolution.reproduction import Reproduction, initial_population
+from topoevo.evolution.selection import ranking
+from topoevo.experiment.checkpoint import Checkpoint
+from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
+from topoevo.experiment.params import Params
+from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome, TaskScore
+from topoevo.experiment.workers import Workers
+from topoevo.genome import InnovationTracker
+from topoevo.kernels import Kernel
+from topoevo.seeds import Stream, generator
+from topoevo.tasks.base import DataSettings, Progress, find_dataset, load_task
+from topoevo.tasks.task import Task
+from topoevo.variation import MUTATIONS
+
+#: Objectives of a generation that is ranked on complexity too, and of one that is not.
+_WITH_COMPLEXITY, _REWARD_ALONE = ("reward", "simplicity"), ("reward",)
+
+
+class Interrupted(Exception):
+    """The user or the system asks the run to stop.
+
+    Parameters
+    ----------
+    reason
+        What happened, in a few words.
+    """
+
+
+class Experiment:
+    """One run of evolution, from its settings to its champion.
+
+    Parameters
+    ----------
+    params
+        Settings.
+    task
+        Samples.
+    observers
+        Who is told what happens.
+    checkpoint
+        Where to go on; None starts anew.
+    checkpoint_folder
+        Where checkpoints are written; None writes none.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        task: Task,
+        *,
+        observers: Iterable[Observer] = (),
+        checkpoint: Checkpoint | None = None,
+        checkpoint_folder: Path | None = None,
+    ) -> None:
+        check_task(params, task)
+        self.params = params
+        self.task = task
+        self.observers = tuple(observers)
+        self.first_generation = 0 if checkpoint is None else checkpoint.population.generation
+        self._checkpoint_folder = checkpoint_folder
+        self._evaluator = DatasetEvaluator.from_params(params, task)
+        self._data = TaskData(task, params.batch_size, params.num_epochs, params.batch_size_eval, params.seed)
+        operators = {name: MUTATIONS[name] for name in params.mutation_probabilities()}
+        mutations = {name: operator(**params.options_of(operator)) for name, operator in operators.items()}
+        self._reproduction = Reproduction(
+            mutations={mutations[name]: p for name, p in params.mutation_probabilities().items()},
+            cull_ratio=params.cull_ratio,
+            elite_ratio=params.elite_ratio,
+            tournament_size=params.tournament_size,
+            num_mutations=params.num_mutations_per_generation,
+            inherit_weights=params.inherit_weights,
+        )
+        self._started = time.perf_counter()
+        if checkpoint is None:
+            self._tracker = InnovationTracker()
+            self._champion: Champion | None = None
+            self._confirmed: frozenset[str] = frozenset()
+            self._num_evaluations = 0
+            self._digest = ""
+            self._next = initial_population(
+                params.population_size,
+                task.num_inputs,
+                task.num_outputs,
+                p_enabled=params.p_initial_connection_enabled,
+                p_add_node=params.p_initial_add_node,
+                add_node=mutations["add_node"],
+                bias=params.bias,
+                output_activation=params.output_activation,
+                tracker=self._tracker,
+                seed=params.seed,
+            )
+        else:
+            self._tracker = checkpoint.tracker
+            self._champion = checkpoint.champion
+            self._confirmed = checkpoint.confirmed
+            self._num_evaluations = checkpoint.num_evaluations
+            self._digest = checkpoint.digest
+            self._next = checkpoint.population
+            self._started -= checkpoint.seconds
+
+    @property
+    def kernel(self) -> Kernel:
+        """The backend."""
+        return self._evaluator.kernel
+
+    def step(self, workers: Workers) -> GenerationRecord:
+        """Return the record of one more generation.
+
+        Parameters
+        ----------
+        workers
+            Pool that evaluates.
+        """
+        started = time.perf_counter()
+        population = self._evaluate(self._next, workers)
+        evaluated = time.perf_counter()
+        objectives = self._objectives(population.generation)
+        order = ranking(population.objectives(*objectives))
+        ranked = time.perf_counter()
+        before = self._champion
+        self._crown(population)
+        confirmed = time.perf_counter()
+        self._next = self._reproduction.next_generation(
+            population,
+            order,
+            tracker=self._tracker,
+            seed=self.params.seed,
+            next_id=self.params.population_size + self._num_children * population.generation,
+        )
+        self._digest = population.digest
+        done = time.perf_counter()
+        return GenerationRecord(
+            population=population,
+            order=order,
+            objectives=objectives,
+            champion=self._champion,
+            crowned=self._champion is not before,
+            num_failures=sum(member.evaluation is None or bool(member.evaluation.failure) for member in population.members),
+            num_evaluations=self._num_evaluations,
+            digest=self._digest,
+            seconds={
+                "evaluation": evaluated - started,
+                "ranking": ranked - evaluated,
+                "confirmation": confirmed - ranked,
+                "reproduction": done - confirmed,
+                "complete": done - started,
+            },
+        )
+
+    def run(self) -> Outcome:
+        """Return how the run ended, after all generations that the settings ask for."""
+        status, reason = "finished", ""
+        generation = self.first_generation
+        for observer in self.observers:
+            observer.on_start(self)
+        try:
+            self._prepare_kernel()
+            with Workers(self.params.num_workers, self.params.joblib_backend) as workers:
+                for generation in range(self.first_generation, self.params.num_generations):
+                    record = self.step(workers)
+                    self._finish_generation(record)
+                    if record.num_failures == len(record.population.members):
+                        status, reason = "failed", _why_all_failed(record)
+                        break
+                else:
+                    generation = max(self.first_generation, self.params.num_generations)
+                    self._finish_champion()
+        except Interrupted as interruption:
+            status, reason = "interrupted", str(interruption)
+        outcome = Outcome(
+            status,
+            reason,
+            generation + int(status == "failed"),
+            self._num_evaluations,
+            time.perf_counter() - self._started,
+            self._digest,
+            self._champion,
+        )
+        for observer in self.observers:
+            observer.on_end(outcome)
+        return outcome
+
+    # -- parts of a generation ----------------------------------------------------------------------------------
+
+    @property
+    def _num_children(self) -> int:
+        """Individuals born in every generation but the first."""
+        return self.params.population_size - int(self.params.elite_ratio * self.params.population_size)
+
+    def _prepare_kernel(self) -> None:
+        """Compile once in this process, and say so, before several workers ask for it."""
+        if self.kernel.needs_compilation():
+            self._say("compiling the numerical kernels, once on this machine (about 15 seconds) ...")
+        self.kernel.prepare()
+
+    def _evaluate(self, population: Population, workers: Workers) -> Population:
+        """The population with evaluations."""
+        shared = self._data.shared(Stream.SHARED, population.generation)
+        total = len(population.members)
+        done = 0
+
+        def on_result(index: int, evaluation: Evaluation) -> None:
+            nonlocal done
+            done += 1
+            self._num_evaluations += 1
+            for observer in self.observers:
+                observer.on_evaluation(population.generation, done, total)
+
+        evaluations = workers.evaluate(
+            self._evaluator,
+            [member.genome for member in population.members],
+            shared,
+            generation=population.generation,
+            on_result=on_result,
+        )
+        members = tuple(
+            member.evaluated(evaluation) for member, evaluation in zip(population.members, evaluations, strict=True)
+        )
+        for member in members:
+            if member.evaluation is not None and member.evaluation.failure:
+                for observer in self.observers:
+                    observer.on_failure(population.generation, member)
+        return Population(population.generation, members)
+
+    def _objectives(self, generation: int) -> tuple[str, ...]:
+        """What a generation is ranked on: complexity counts in a fraction of the generations."""
+        rng = generator(self.params.seed, Stream.RANKING, generation)
+        return _WITH_COMPLEXITY if rng.random() < self.params.p_complexity_objective else _REWARD_ALONE
+
+    def _crown(self, population: Population) -> None:
+        """Train the generation's best once more on fresh random numbers; crown it if it is still better.
+
+        Without the second training, the champion would be the luckiest instead of the best.
+        """
+        candidate = max(population.members, key=lambda member: member.reward)
+        evaluation = candidate.evaluation
+        if evaluation is None or evaluation.failure or candidate.genome.digest in self._confirmed:
+            return
+        self._confirmed |= {candidate.genome.digest}
+        generation = population.generation
+        shared = self._data.shared(Stream.CONFIRMATION, generation)
+        again = self._evaluator.evaluate(
+            candidate.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=0
+        )
+        self._num_evaluations += 1
+        if again.failure or again.weights is None:
+            return
+        trained = replace(candidate, genome=candidate.genome.with_weights(again.weights))
+        contender = self._scored(Champion(trained, generation, train=self._score("train", trained)))
+        if self._champion is None or contender.selection_reward > self._champion.selection_reward:
+            self._champion = contender
+            self._announce_champion()
+
+    def _scored(self, champion: Champion) -> Champion:
+        """The champion with its score on the validation samples, if there are any."""
+        if not self._data.has_validation:
+            return champion
+        return replace(champion, validation=self._score("validation", champion.individual))
+
+    def _score(self, part: str, individual: Individual) -> TaskScore:
+        """Score of an individual's weights on one part of the data."""
+        return self._data.score(part, individual.genome, self.kernel)
+
+    def _finish_generation(self, record: GenerationRecord) -> None:
+        """Test the champion if it is time, save, announce."""
+        generation = record.generation
+        if self.params.test_every and generation % self.params.test_every == 0:
+            self._test_champion()
+            record = replace(record, champion=self._champion)
+        for observer in self.observers:
+            observer.on_generation(record)
+        last = generation + 1 == self.params.num_generations
+        every = self.params.checkpoint_every
+        if self._checkpoint_folder is not None and (last or (every and (generation + 1) % every == 0)):
+            Checkpoint(
+                self._next,
+                self._tracker,
+                self._champion,
+                self._confirmed,
+                self._num_evaluations,
+                time.perf_counter() - self._started,
+                self._digest,
+            ).write(self._checkpoint_folder)
+
+    def _finish_champion(self) -> None:
+        """Train the champion to the end, if asked for, and test it."""
+        champion = self._champion
+        if champion is not None and self.params.final_epochs:
+            self._say(f"training the champion for {self.params.final_epochs} more epochs ...")
+            generation = max(self.params.num_generations, 1)
+            shared = self._data.shared(Stream.CONFIRMATION, generation, num_epochs=self.params.final_epochs)
+            again = self._evaluator.evaluate(
+                champion.individual.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=1
+            )
+            if again.weights is not None:
+                trained = replace(
+                    champion.individual, genome=champion.individual.genome.with_weights(again.weights)
+                )
+                contender = self._scored(Champion(trained, champion.generation, train=self._score("train", trained)))
+                if contender.selection_reward > champion.selection_reward:
+                    self._champion = contender
+        self._test_champion()
+
+    def _test_champion(self) -> None:
+        """Score the champion on the test samples, unless that was done."""
+        if self._champion is None or self._champion.test is not None:
+            return
+        self._champion = replace(self._champion, test=self._score("test", self._champion.individual))
+        self._announce_champion()
+
+    def _announce_champion(self) -> None:
+        """Tell all observers about the champion."""
+        assert self._champion is not None
+        for observer in self.observers:
+            observer.on_champion(self._champion)
+
+    def _say(self, text: str) -> None:
+        """Tell all observers one line."""
+        for observer in self.observers:
+            observer.on_message(text)
+
+
+def load_task_of(params: Params, on_progress: Progress | None = None) -> Task:
+    """Return the task that the settings name.
+
+    Raises
+    ------
+    TaskError
+        If data is missing, corrupt, or does not fit the settings.
+    """
+    options = params.options_of(find_dataset(params.dataset))
+    settings = DataSettings(
+        dataset=params.dataset,
+        data_dir=params.data_dir,
+        seed=params.seed,
+        validation_ratio=params.validation_ratio,
+        test_ratio=params.test_ratio,
+        input_scaling=params.input_scaling,
+        target_column=params.target_column,
+        test_file=params.test_file,
+        task_type=params.task_type,
+    )
+    return load_task(settings, on_progress, options=options)
+
+
+def check_task(params: Params, task: Task) -> None:
+    """Check that the settings fit the task.
+
+    Raises
+    ------
+    ParamsError
+        If ``num_inputs`` or ``num_outputs`` is given and is not the task's.
+    """
+    problems = [
+        f"{name}: {given} is not allowed, {task.name} has {actual}; leave the setting out"
+        for name, given, actual in (
+            ("num_inputs", params.num_inputs, task.num_inputs),
+            ("num_outputs", params.num_outputs, task.num_outputs),
+        )
+        if given is not None and given != actual
+    ]
+    if problems:
+        raise ParamsError("\n".join(problems))
+
+
+def _why_all_failed(record: GenerationRecord) -> str:
+    """The most frequent reason of a generation's failures."""
+    reasons = [member.evaluation.failure or "" for member in record.population.members if member.evaluation]
+    last_lines = [reason.strip().splitlines()[-1] for reason in reasons if reason.strip()]
+    return f"all {len(reasons)} individuals failed: {max(set(last_lines), key=last_lines.count)}"

@@ -1,0 +1,168 @@
+"""What the experiment announces: generations, champions, the end. Observers turn it into screens and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.evolution import Individual, Population
+
+if TYPE_CHECKING:
+    from topoevo.experiment.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """How good one network is on one set of samples.
+
+    Parameters
+    ----------
+    reward
+        Negative mean loss, in nats (classification) or scaled squared units (regression).
+    accuracy
+        Fraction of right answers; None for a regression.
+    rmse
+        Root mean squared error in the units of the data; None for a classification.
+    """
+
+    reward: float
+    accuracy: float | None
+    rmse: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Champion:
+    """The best network so far, confirmed by a second training on fresh random numbers.
+
+    Parameters
+    ----------
+    individual
+        Its genome has the weights of the confirming training.
+    generation
+        In which it was crowned.
+    train
+        Score on all training samples after that training.
+    validation
+        Score on the validation samples, which then decides between champions; None without such samples.
+    test
+        Score on the test samples, for reporting alone; None until it is tested.
+    """
+
+    individual: Individual
+    generation: int
+    train: TaskScore
+    validation: TaskScore | None = None
+    test: TaskScore | None = None
+
+    @property
+    def selection_reward(self) -> float:
+        """What champions are compared by."""
+        return (self.validation or self.train).reward
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationRecord:
+    """One finished generation.
+
+    Parameters
+    ----------
+    population
+        Evaluated individuals.
+    order
+        Their indices from best to worst, int64 [population_size].
+    objectives
+        Names of the columns that the generation was ranked on.
+    champion
+        Best network so far; None if every individual has failed until now.
+    crowned
+        Whether this generation brought a new champion.
+    num_failures
+        Failed individuals in this generation.
+    num_evaluations
+        Evaluations in the whole run so far.
+    digest
+        Of the population; equal for equal runs.
+    seconds
+        Duration of ``evaluation``, ``ranking``, ``confirmation``, ``reproduction`` and ``complete`` generation.
+    """
+
+    population: Population
+    order: NDArray[np.int64]
+    objectives: tuple[str, ...]
+    champion: Champion | None
+    crowned: bool
+    num_failures: int
+    num_evaluations: int
+    digest: str
+    seconds: Mapping[str, float]
+
+    @property
+    def generation(self) -> int:
+        """Number of the generation, from 0."""
+        return self.population.generation
+
+    @property
+    def best(self) -> Individual:
+        """The individual with the greatest reward, the first of them."""
+        return max(self.population.members, key=lambda member: member.reward)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How a run ended.
+
+    Parameters
+    ----------
+    status
+        ``finished``, ``interrupted`` or ``failed``.
+    reason
+        Why, where it did not finish; else empty.
+    generations, evaluations
+        Finished in total, those before a resume included.
+    seconds
+        Wall time in total, that before a resume included.
+    digest
+        Of the last evaluated population; empty if there is none.
+    champion
+        Best network, tested unless the run failed; None if there is none.
+    """
+
+    status: str
+    reason: str
+    generations: int
+    evaluations: int
+    seconds: float
+    digest: str
+    champion: Champion | None
+
+
+class Observer(Protocol):
+    """Somebody who is told what happens; all methods are called in the parent process, in order.
+
+    Derive from this class and override what is of interest.
+    """
+
+    def on_start(self, experiment: Experiment) -> None:
+        """Hear that evolution begins or goes on; the experiment has ``params`` and ``task``."""
+
+    def on_message(self, text: str) -> None:
+        """Hear something that takes time or needs attention, in one line."""
+
+    def on_evaluation(self, generation: int, done: int, total: int) -> None:
+        """Hear that one more individual of a generation is evaluated."""
+
+    def on_failure(self, generation: int, individual: Individual) -> None:
+        """Hear that an individual could not be evaluated; its evaluation tells why."""
+
+    def on_champion(self, champion: Champion) -> None:
+        """Hear that there is a new champion, or that the champion was tested."""
+
+    def on_generation(self, record: GenerationRecord) -> None:
+        """Hear that a generation is finished."""
+
+    def on_end(self, outcome: Outcome) -> None:
+        """Hear that the run is over, whatever the reason."""

@@ -1,0 +1,114 @@
+"""The population's evaluations on several cores, in an order that does not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from topoevo.evolution import Evaluation
+from topoevo.experiment.evaluators import DatasetEvaluator, SharedData
+from topoevo.genome import Genome
+from topoevo.seeds import Stream
+
+#: Threads are handed several short evaluations at once, so that every worker gets about this many portions.
+_PORTIONS_A_WORKER = 8
+
+
+class Workers:
+    """A pool of joblib workers that is kept from generation to generation.
+
+    Parameters
+    ----------
+    num_workers
+        Workers; -1 stands for all cores, 1 evaluates in the calling thread.
+    backend
+        ``threading`` (compiled code runs in parallel, data is shared) or ``loky`` (processes).
+    """
+
+    def __init__(self, num_workers: int, backend: str) -> None:
+        import joblib
+
+        self.num_workers = joblib.effective_n_jobs(num_workers)
+        self._parallel: Any = None
+        if self.num_workers > 1:
+            self._parallel = joblib.Parallel(
+                n_jobs=self.num_workers, backend=backend, return_as="generator_unordered", max_nbytes="1M"
+            )
+
+    def __enter__(self) -> Self:
+        if self._parallel is not None:
+            self._parallel.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._parallel is not None:
+            self._parallel.__exit__(kind, error, trace)
+
+    def evaluate(
+        self,
+        evaluator: DatasetEvaluator,
+        genomes: Sequence[Genome],
+        shared: SharedData,
+        *,
+        generation: int,
+        on_result: Callable[[int, Evaluation], None],
+    ) -> list[Evaluation]:
+        """Return the evaluation of every genome, in their order.
+
+        Parameters
+        ----------
+        evaluator, shared
+            How, and on what.
+        genomes
+            Evaluated with the random numbers of their place in this sequence, the largest first.
+        generation
+            Part of the address of their random numbers.
+        on_result
+            Called in this thread with each index and evaluation as it arrives.
+        """
+        longest_first = sorted(range(len(genomes)), key=lambda index: (-len(genomes[index].connections), index))
+        evaluations: dict[int, Evaluation] = {}
+        for index, evaluation in self._results(evaluator, genomes, shared, generation, longest_first):
+            evaluations[index] = evaluation
+            on_result(index, evaluation)
+        return [evaluations[index] for index in range(len(genomes))]
+
+    def _results(
+        self,
+        evaluator: DatasetEvaluator,
+        genomes: Sequence[Genome],
+        shared: SharedData,
+        generation: int,
+        order: list[int],
+    ) -> Iterator[tuple[int, Evaluation]]:
+        """Pairs of index and evaluation in the order of their arrival."""
+        if self._parallel is None:
+            for index in order:
+                yield from _evaluate_portion(evaluator, [genomes[index]], shared, generation, [index])
+            return
+        import joblib
+
+        # Every k-th of the sorted list goes into one portion, so that portions take about equally long.
+        num_portions = max(1, min(len(order), self.num_workers * _PORTIONS_A_WORKER))
+        portions = [order[start::num_portions] for start in range(num_portions)]
+        calls = (
+            joblib.delayed(_evaluate_portion)(evaluator, [genomes[i] for i in portion], shared, generation, portion)
+            for portion in portions
+        )
+        for results in self._parallel(calls):
+            yield from results
+
+
+def _evaluate_portion(
+    evaluator: DatasetEvaluator, genomes: list[Genome], shared: SharedData, generation: int, indices: list[int]
+) -> list[tuple[int, Evaluation]]:
+    """What one worker does at a time."""
+    return [
+        (index, evaluator.evaluate(genome, shared, stream=Stream.LEARNING, generation=generation, index=index))
+        for index, genome in zip(indices, genomes, strict=True)
+    ]

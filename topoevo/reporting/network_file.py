@@ -1,0 +1,353 @@
+"""Network files: a genome with trained weights, and all that is needed to use it on raw data, as one JSON graph.
+
+The format is the node-link form of networkx with the key ``edges``::
+
+    networkx.node_link_graph(json.load(open("champion.json")), edges="edges")
+
+Node and edge attributes are those of `topoevo.genome.Genome.to_networkx`. Every weight is the shortest decimal that
+reads back as the same float32; null is a weight that was never given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from topoevo import __version__
+from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
+from topoevo.errors import GenomeError, NetworkFileError, did_you_mean
+from topoevo.genome import CONNECTION_DTYPE, NODE_DTYPE, Genome, Role
+from topoevo.reporting.atomic import finite, write_atomically
+
+if TYPE_CHECKING:
+    from topoevo.evolution import Individual
+    from topoevo.experiment.params import Params
+    from topoevo.experiment.records import Champion, TaskScore
+    from topoevo.reporting.network_schema import Document, TaskFacts
+    from topoevo.tasks.task import Task
+
+FORMAT = "topoevo-network"
+VERSION = 1
+
+#: Larger files are refused before they are read: 64 MiB hold half a million connections.
+MAX_BYTES = 64 * 2**20
+
+_LEARNING_SETTINGS = ("learning_rule", "optimizer", "lr", "lr_schedule", "momentum", "weight_decay", "num_epochs")
+_LEARNING_SETTINGS += ("batch_size", "train_only_outputs", "inherit_weights", "weight_init")
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkFile:
+    """What a network file says.
+
+    Parameters
+    ----------
+    genome
+        The network's genes; weights are those of the file, bit for bit.
+    facts
+        JSON attributes of the graph: ``task``, ``learning``, ``complexity``, ``scores``, ``provenance``, or what a
+        foreign writer put there.
+    """
+
+    genome: Genome
+    facts: dict[str, Any]
+
+    @property
+    def task(self) -> TaskFacts:
+        """Names, scaling and kind of the task that the network was trained on.
+
+        Raises
+        ------
+        NetworkFileError
+            If the file does not say.
+        """
+        from topoevo.reporting.network_schema import TaskFacts
+
+        if "task" not in self.facts:
+            raise NetworkFileError("the network file does not say what the network was trained on")
+        return TaskFacts.model_validate(self.facts["task"])
+
+    def transform(self, raw_inputs: ArrayLike) -> NDArray[np.float32]:
+        """Return raw inputs scaled as the training inputs were.
+
+        Parameters
+        ----------
+        raw_inputs : float [num_samples, num_inputs]
+            In the units of the data set, in the order of ``task.input_names``.
+
+        Returns
+        -------
+        float32 [num_samples, num_inputs]
+            What the network's input nodes expect.
+        """
+        raw, task = np.asarray(raw_inputs), self.task
+        if raw.ndim != 2 or raw.shape[1] != len(task.input_names):
+            raise ValueError(f"raw inputs have shape {raw.shape}, expected (num_samples, {len(task.input_names)})")
+        return ((raw - np.float32(task.input_offset)) / np.float32(task.input_scale)).astype(np.float32)
+
+    def to_target_units(self, outputs: ArrayLike) -> NDArray[np.float32]:
+        """Return outputs of a regression in the units of the data set.
+
+        Parameters
+        ----------
+        outputs : float [num_outputs, num_samples]
+            What the network's output nodes say.
+
+        Returns
+        -------
+        float32 [num_samples, num_outputs]
+            Unchanged but for the order of axes if the task is a classification.
+        """
+        values, task = np.asarray(outputs, np.float32).T, self.task
+        if task.kind == "classification":
+            return values
+        return values * np.float32(task.target_scale) + np.float32(task.target_offset)
+
+
+# -- facts ------------------------------------------------------------------------------------------------------
+
+
+def facts_of(champion: Champion, params: Params, task: Task) -> dict[str, Any]:
+    """Return what the file of a champion says about it besides its genes, as JSON values."""
+    scores = {"train": champion.train, "validation": champion.validation, "test": champion.test}
+    return _facts(
+        champion.individual,
+        params,
+        task,
+        scores={name: None if score is None else _score(score) for name, score in scores.items()},
+        generation=champion.generation,
+    )
+
+
+def facts_of_individual(individual: Individual, params: Params, task: Task, *, generation: int) -> dict[str, Any]:
+    """Return what the file of any individual says about it besides its genes, as JSON values.
+
+    Parameters
+    ----------
+    generation
+        In which it was evaluated.
+    """
+    scores: dict[str, Any] = {}
+    if individual.evaluation is not None:
+        scores["evaluation"] = {"reward": individual.evaluation.reward, "accuracy": individual.evaluation.accuracy}
+    return _facts(individual, params, task, scores=scores, generation=generation)
+
+
+def _score(score: TaskScore) -> dict[str, Any]:
+    found = {"reward": score.reward, "accuracy": score.accuracy}
+    return found if score.rmse is None else found | {"rmse": score.rmse}
+
+
+def _facts(
+    individual: Individual, params: Params, task: Task, *, scores: dict[str, Any], generation: int
+) -> dict[str, Any]:
+    genome = individual.genome
+    return {
+        "task": {
+            "name": task.name,
+            "kind": task.kind,
+            "loss": task.loss,
+            "input_names": list(task.input_names),
+            "output_names": list(task.output_names),
+            "input_offset": _decimals(task.input_offset),
+            "input_scale": _decimals(task.input_scale),
+            "target_offset": _decimals(task.target_offset),
+            "target_scale": _decimals(task.target_scale),
+            "data": task.provenance,
+        },
+        "learning": {name: getattr(params, name) for name in _LEARNING_SETTINGS if hasattr(params, name)},
+        "complexity": {
+            "connections": genome.complexity.connections,
+            "biases": genome.complexity.biases,
+            "neurons": len(genome.nodes),
+            "layers": int(genome.layers().max()) + 1,
+        },
+        "scores": scores,
+        "provenance": {
+            "program": f"topoevo {__version__}",
+            "seed": params.seed,
+            "generation": generation,
+            "individual": individual.id,
+            "parents": list(individual.parents),
+            "born": individual.born,
+            "operators": list(individual.operators),
+            "digest": genome.digest,
+        },
+    }
+
+
+# -- writing ----------------------------------------------------------------------------------------------------
+
+
+def write_network(path: str | Path, genome: Genome, *, facts: dict[str, Any]) -> None:
+    """Write a network file, replacing an earlier one in one step.
+
+    Parameters
+    ----------
+    path
+        File to write; its folder must exist.
+    genome
+        Genes to write.
+    facts
+        JSON values, as `facts_of` makes them; they become attributes of the graph.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    write_atomically(Path(path), network_json(genome, facts=facts))
+
+
+def network_json(genome: Genome, *, facts: dict[str, Any]) -> str:
+    """Return the text of a network file: valid JSON with one node or edge a line."""
+    graph = {"format": FORMAT, "version": VERSION, **finite(facts)}
+    return (
+        '{\n"directed": true,\n"multigraph": false,\n"graph": {\n'
+        + ",\n".join(f"  {_line(key)}: {_block(value)}" for key, value in graph.items())
+        + '\n},\n"nodes": [\n'
+        + ",\n".join(map(_line, _nodes(genome)))
+        + '\n],\n"edges": [\n'
+        + ",\n".join(map(_line, _edges(genome)))
+        + "\n]\n}\n"
+    )
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _block(value: Any) -> str:
+    """A group of facts with one a line; arrays stay in one line."""
+    if not isinstance(value, dict) or not value:
+        return _line(value)
+    return "{\n" + ",\n".join(f"    {_line(key)}: {_line(one)}" for key, one in value.items()) + "\n  }"
+
+
+def _nodes(genome: Genome) -> Iterator[dict[str, Any]]:
+    for (identity, role, activation), layer in zip(genome.nodes.tolist(), genome.layers().tolist(), strict=True):
+        name = ACTIVATIONS_BY_CODE[activation].name
+        yield {"id": identity, "role": Role(role).name.lower(), "activation": name, "layer": layer}
+
+
+def _edges(genome: Genome) -> Iterator[dict[str, Any]]:
+    weights = _decimals(genome.connections["weight"])
+    for (innovation, source, target, _, enabled), weight in zip(genome.connections.tolist(), weights, strict=True):
+        yield {"source": source, "target": target, "weight": weight, "innovation": innovation, "enabled": enabled}
+
+
+def _decimals(values: NDArray[np.float32]) -> list[float | None]:
+    """Shortest numbers that are the same float32, None for NaN."""
+    shortest = np.array([float(str(value)) for value in np.asarray(values, np.float32)], np.float64)
+    # Decimal to double to float32 rounds twice; where that misses by one bit, all digits are written.
+    exact = shortest.astype(np.float32) == values
+    return [None if np.isnan(v) else float(v) for v in np.where(exact, shortest, np.asarray(values, np.float64))]
+
+
+# -- reading ----------------------------------------------------------------------------------------------------
+
+
+def read_network(path: str | Path) -> NetworkFile:
+    """Read and check a network file.
+
+    Parameters
+    ----------
+    path
+        File written by `write_network`, by this or an earlier version of topoevo.
+
+    Raises
+    ------
+    NetworkFileError
+        If there is no such file, or it is no network; says what is wrong and where.
+    """
+    path = Path(path)
+    document = _document(path)
+    try:
+        genome = _genome(document)
+        genome.validate()
+    except GenomeError as error:
+        raise NetworkFileError(f"{path}: {error}") from None
+    for name, expected in (("input", genome.num_inputs), ("output", genome.num_outputs)):
+        task = document.graph.task
+        if task is not None and len(names := getattr(task, f"{name}_names")) != expected:
+            raise NetworkFileError(f"{path}: graph.task has {len(names)} {name}_names for {expected} {name} nodes")
+    facts = document.graph.model_dump(exclude_unset=True)
+    return NetworkFile(genome, {name: value for name, value in facts.items() if name not in ("format", "version")})
+
+
+def _document(path: Path) -> Document:
+    """The file's content, of the right types and within limits."""
+    from pydantic import ValidationError
+
+    from topoevo.reporting.network_schema import Document
+
+    content = _content(path)
+    if not isinstance(content, dict) or not isinstance(graph := content.get("graph"), dict):
+        raise NetworkFileError(f"{path}: is no network file: there is no object 'graph' in it")
+    if graph.get("format") != FORMAT:
+        raise NetworkFileError(f"{path}: is no network file: graph.format is {graph.get('format')!r}, not {FORMAT!r}")
+    version = graph.get("version")
+    if type(version) is int and version > VERSION:
+        raise NetworkFileError(f"{path}: has version {version}; this topoevo reads versions up to {VERSION}")
+    try:
+        return Document.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        others = f" (and {error.error_count() - 1} more problems)" if error.error_count() > 1 else ""
+        raise NetworkFileError(f"{path}: {place}: {first['msg']}{others}") from None
+
+
+def _content(path: Path) -> Any:
+    """The file as JSON values."""
+    try:
+        if not path.is_file():
+            raise NetworkFileError(f"{path}: {'is no file' if path.exists() else 'there is no such file'}")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise NetworkFileError(f"{path}: has {size} bytes; network files have at most {MAX_BYTES}")
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise NetworkFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise NetworkFileError(f"{path}: is no text in UTF-8") from None
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise NetworkFileError(f"{path}: is no valid JSON: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} appears twice in one object")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON; a weight that was never given is null")
+
+
+def _genome(document: Document) -> Genome:
+    """The genes, sorted, not yet validated."""
+    for node in document.nodes:
+        if node.activation not in ACTIVATIONS:
+            close = did_you_mean(node.activation, ACTIVATIONS)
+            raise GenomeError(f"node {node.id} has the unknown activation {node.activation!r}{close}")
+    nodes = [(n.id, Role[n.role.upper()], ACTIVATIONS[n.activation].code) for n in document.nodes]
+    with np.errstate(over="ignore"):  # becomes infinite, which the validation of the genome refuses
+        edges = [
+            (e.innovation, e.source, e.target, np.float32(np.nan if e.weight is None else e.weight), e.enabled)
+            for e in document.edges
+        ]
+    return Genome(
+        np.array(sorted(nodes), NODE_DTYPE), np.array(sorted(edges, key=lambda edge: edge[:3]), CONNECTION_DTYPE)
+    )
