@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from topoevo.evolution import Evaluation
 from topoevo.experiment.params import Params
 from topoevo.experiment.records import TaskScore
+from topoevo.experiment.scoring import score_outputs
 from topoevo.genome import Genome
 from topoevo.kernels import Batches, Kernel, Loss, Optimization, load_kernel
 from topoevo.learning import LEARNING_RULES, Learner, LearningRule, TrainingHistory
@@ -220,15 +221,7 @@ class TaskData:
             self._laid_out[part] = Batches.lay_out(samples.inputs, samples.targets, batch_size=self.batch_size_eval)
         network = compile_network(genome)
         outputs = kernel.outputs(network, network.weight, self._laid_out[part])
-        score = self.task.score(outputs, samples.targets)
-        return TaskScore(-score.loss, score.accuracy, self._rmse(outputs, samples))
-
-    def _rmse(self, outputs: NDArray[np.float32], samples: Samples) -> float | None:
-        """Root mean squared error in the units of the data, for a regression."""
-        if self.task.kind != "regression":
-            return None
-        difference = (outputs.T.astype(np.float64) - samples.targets) * self.task.target_scale
-        return float(np.sqrt(np.mean(difference**2)))
+        return score_outputs(self.task, outputs, samples)
 
     @cached_property
     def has_validation(self) -> bool:

@@ -38,8 +38,20 @@ VERSION = 1
 #: Larger files are refused before they are read: 64 MiB hold half a million connections.
 MAX_BYTES = 64 * 2**20
 
-_LEARNING_SETTINGS = ("learning_rule", "optimizer", "lr", "lr_schedule", "momentum", "weight_decay", "num_epochs")
-_LEARNING_SETTINGS += ("batch_size", "train_only_outputs", "inherit_weights", "weight_init")
+_LEARNING_SETTINGS = (
+    "learning_rule",
+    "optimizer",
+    "lr",
+    "lr_schedule",
+    "momentum",
+    "weight_decay",
+    "num_epochs",
+    "final_epochs",
+    "batch_size",
+    "train_only_outputs",
+    "inherit_weights",
+    "weight_init",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +98,12 @@ class NetworkFile:
         float32 [num_samples, num_inputs]
             What the network's input nodes expect.
         """
-        raw, task = np.asarray(raw_inputs), self.task
+        raw, task = np.asarray(raw_inputs, np.float64), self.task
         if raw.ndim != 2 or raw.shape[1] != len(task.input_names):
             raise ValueError(f"raw inputs have shape {raw.shape}, expected (num_samples, {len(task.input_names)})")
-        return ((raw - np.float32(task.input_offset)) / np.float32(task.input_scale)).astype(np.float32)
+        # The numbers in the file are decimals of float32: rounded, they are those of the training.
+        offset, scale = np.array(task.input_offset, np.float32), np.array(task.input_scale, np.float32)
+        return np.asarray((raw - offset) / scale, np.float32)
 
     def to_target_units(self, outputs: ArrayLike) -> NDArray[np.float32]:
         """Return outputs of a regression in the units of the data set.
@@ -104,10 +118,12 @@ class NetworkFile:
         float32 [num_samples, num_outputs]
             Unchanged but for the order of axes if the task is a classification.
         """
-        values, task = np.asarray(outputs, np.float32).T, self.task
+        values: NDArray[np.float32] = np.asarray(outputs, np.float32).T
+        task = self.task
         if task.kind == "classification":
             return values
-        return values * np.float32(task.target_scale) + np.float32(task.target_offset)
+        offset, scale = np.array(task.target_offset, np.float32), np.array(task.target_scale, np.float32)
+        return np.asarray(values * scale + offset, np.float32)
 
 
 # -- facts ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,125 @@
+"""The command line: which command was meant, and how it ends.
+
+Everything that a user can get wrong arrives here as `TopoevoError` and becomes one message and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from topoevo import __version__
+from topoevo.errors import ParamsError, TopoevoError, did_you_mean
+
+#: Exit codes besides 0.
+_FAILED, _USER_ERROR, _INTERRUPTED = 1, 2, 130
+
+_USAGE = """usage: topoevo <command> ...
+
+Evolve network topologies, and learn their weights in the loop.
+
+commands:
+  wlnn [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-learning networks (same as run_wlnn.py)
+  wann [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-agnostic networks (same as run_wann.py)
+  resume RUN [--num_generations N ...]           go on with a run
+  evaluate RUN|NETWORK.json [--data_dir DIR]     score a network on its training, validation and test samples
+  predict RUN|NETWORK.json TABLE.csv             predict every row of a table
+  draw RUN|NETWORK.json [--out PICTURE]          draw a network as .svg or .png
+
+`topoevo <command> --help` explains a command. A run is started with, for example:
+  topoevo wlnn params/wlnn/digits-quick.yaml --seed 1
+"""
+
+
+def main(arguments: Sequence[str] | None = None, *, prog: str = "topoevo") -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    arguments
+        Words after the program's name; those of this process if None.
+    prog
+        Name of the program in help and messages.
+
+    Returns
+    -------
+    int
+        0, 1 (the run failed), 2 (a user's error), 130 or 143 (interrupted).
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words, prog)
+    except TopoevoError as error:
+        sys.stdout.flush()
+        print(_error_text(str(error)), file=sys.stderr)
+        return _USER_ERROR
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone, for example `head`; there is nobody left to tell.
+        sys.stderr.close()
+        return _FAILED
+
+
+def _dispatch(words: list[str], prog: str) -> int:
+    """Call the command that the first word names."""
+    if not words or words[0] in ("-h", "--help"):
+        print(_USAGE, end="")
+        return 0 if words else _USER_ERROR
+    if words[0] == "--version":
+        print(f"topoevo {__version__}")
+        return 0
+    commands = _commands()
+    if words[0] not in commands:
+        raise ParamsError(f"unknown command {words[0]!r}{did_you_mean(words[0], commands)}; see topoevo --help")
+    return commands[words[0]](words[1:], prog if prog != "topoevo" else f"topoevo {words[0]}")
+
+
+def _commands() -> dict[str, Callable[[list[str], str], int]]:
+    """Commands by name; each imports what it needs when it is called."""
+
+    def wlnn(words: list[str], prog: str) -> int:
+        from topoevo.commands.evolve import evolve
+
+        return evolve(words, prog, family="wlnn")
+
+    def wann(words: list[str], prog: str) -> int:
+        raise ParamsError("weight-agnostic networks are not available yet; run_wlnn.py evolves weight-learning ones")
+
+    def resume(words: list[str], prog: str) -> int:
+        from topoevo.commands.evolve import resume_command
+
+        return resume_command(words, prog)
+
+    def evaluate(words: list[str], prog: str) -> int:
+        from topoevo.commands.networks import evaluate_command
+
+        return evaluate_command(words, prog)
+
+    def predict(words: list[str], prog: str) -> int:
+        from topoevo.commands.networks import predict_command
+
+        return predict_command(words, prog)
+
+    def draw(words: list[str], prog: str) -> int:
+        from topoevo.commands.networks import draw_command
+
+        return draw_command(words, prog)
+
+    return {
+        "wlnn": wlnn,
+        "wann": wann,
+        "resume": resume,
+        "evaluate": evaluate,
+        "predict": predict,
+        "draw": draw,
+    }
+
+
+def _error_text(message: str) -> str:
+    """One problem behind ``error:``, several below it."""
+    lines = message.splitlines()
+    if len(lines) < 2:
+        return f"error: {message}"
+    return "\n".join([f"error: {len(lines)} problems", *(f"  {line}" for line in lines)])

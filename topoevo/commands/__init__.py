@@ -1,0 +1,1 @@
+"""What the command line does, one family of commands a file."""

@@ -1,0 +1,163 @@
+"""A network file in use: predictions for raw data, and its score on the task it was trained for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from topoevo.errors import NetworkFileError, TaskError
+from topoevo.experiment.records import TaskScore
+from topoevo.experiment.scoring import score_outputs
+from topoevo.kernels import Batches, load_kernel
+from topoevo.network import Network, compile_network
+from topoevo.reporting.network_file import NetworkFile, read_network
+from topoevo.tasks.base import DataSettings, Progress, load_task
+from topoevo.tasks.task import Samples, Task
+
+#: Samples that are computed at once.
+_BATCH_SIZE = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A network with trained weights that knows its inputs and outputs by name.
+
+    Parameters
+    ----------
+    file
+        What its network file says.
+    kernel_name
+        Backend.
+    """
+
+    file: NetworkFile
+    kernel_name: str = "numba"
+
+    @cached_property
+    def network(self) -> Network:
+        """The network, ready to compute."""
+        return compile_network(self.file.genome)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the input columns, in order."""
+        return tuple(self.file.task.input_names)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Class names, or target columns."""
+        return tuple(self.file.task.output_names)
+
+    def outputs(self, scaled_inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the output nodes say, float32 [num_outputs, num_samples].
+
+        Parameters
+        ----------
+        scaled_inputs
+            float32 [num_samples, num_inputs], scaled as in training.
+        """
+        if len(scaled_inputs) == 0:
+            return np.zeros((self.network.num_outputs, 0), np.float32)
+        batches = Batches.lay_out(scaled_inputs, np.zeros(len(scaled_inputs), np.int32), batch_size=_BATCH_SIZE)
+        return load_kernel(self.kernel_name).outputs(self.network, self.network.weight, batches)
+
+    def predict(self, raw_inputs: ArrayLike) -> NDArray[Any]:
+        """Return the predictions for raw inputs.
+
+        Parameters
+        ----------
+        raw_inputs
+            [num_samples, num_inputs], in the units of the data set and the order of `input_names`.
+
+        Returns
+        -------
+        ndarray [num_samples] of class names, or float32 [num_samples, num_outputs] in the units of the targets
+        """
+        outputs = self.outputs(self.file.transform(raw_inputs))
+        if self.file.task.kind == "classification":
+            return np.array(self.output_names)[outputs.argmax(axis=0)]
+        return self.file.to_target_units(outputs)
+
+    def predict_proba(self, raw_inputs: ArrayLike) -> NDArray[np.float64]:
+        """Return the probability of every class, float64 [num_samples, num_classes].
+
+        Raises
+        ------
+        TaskError
+            If the network was trained for a regression.
+        """
+        if self.file.task.kind != "classification":
+            raise TaskError("a regression has no class probabilities; use predict")
+        from scipy.special import softmax
+
+        outputs = self.outputs(self.file.transform(raw_inputs)).astype(np.float64)
+        probabilities: NDArray[np.float64] = softmax(outputs, axis=0).T
+        return probabilities
+
+    def load_task(self, *, on_progress: Progress | None = None, **changes: Any) -> Task:
+        """Return the task that the network was trained on, with the same split.
+
+        Parameters
+        ----------
+        on_progress
+            Told in a few words what takes long.
+        **changes
+            Settings of the data that differ now, for example ``data_dir``.
+
+        Raises
+        ------
+        NetworkFileError
+            If the file does not say which data it was.
+        TaskError
+            If data is missing, or does not fit the network.
+        """
+        recorded = self.file.facts.get("data_settings")
+        if not isinstance(recorded, dict):
+            raise NetworkFileError("the network file does not say which data the network was trained on")
+        known = {name: value for name, value in {**recorded, **changes}.items() if name != "options"}
+        try:
+            settings = DataSettings(**known)
+            task = load_task(settings, on_progress, options=recorded.get("options", {}))
+        except TypeError as error:
+            raise NetworkFileError(f"the network file names data settings that do not exist: {error}") from None
+        if (task.num_inputs, task.num_outputs) != (self.network.num_inputs, self.network.num_outputs):
+            raise TaskError(
+                f"the network has {self.network.num_inputs} inputs and {self.network.num_outputs} outputs, "
+                f"but {task.name} has {task.num_inputs} and {task.num_outputs}"
+            )
+        return task
+
+    def score(self, task: Task, part: str = "test") -> TaskScore:
+        """Return how good the network is on one part of a task.
+
+        Parameters
+        ----------
+        task
+            As from `load_task`.
+        part
+            ``train``, ``validation`` or ``test``.
+        """
+        samples: Samples = getattr(task, part)
+        return score_outputs(task, self.outputs(samples.inputs), samples)
+
+
+def load_network(path: str | Path) -> TrainedNetwork:
+    """Return the network of a file, or the champion of a run directory.
+
+    Parameters
+    ----------
+    path
+        Network file, or run directory.
+
+    Raises
+    ------
+    NetworkFileError
+        If there is none, or it is not readable.
+    """
+    path = Path(path)
+    return TrainedNetwork(read_network(path / "champion.json" if path.is_dir() else path))
