@@ -32,9 +32,7 @@ class UnknownNameError(TopoevoError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
-        super().__init__(
-            f"unknown {kind} {name!r}{did_you_mean(name, known)} (known: {', '.join(known) or 'none'})"
-        )
+        super().__init__(f"unknown {kind} {name!r}{did_you_mean(name, known)} (known: {', '.join(known) or 'none'})")
         self.kind = kind
         self.name = name
         self.known = known

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from topoevo.errors import CheckpointError, ParamsError
+from topoevo.errors import ParamsError
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.params import Params, load_params
+
+if TYPE_CHECKING:
+    from topoevo.experiment.experiment import Experiment
+    from topoevo.experiment.records import Observer
+    from topoevo.reporting.console import ConsoleObserver
+    from topoevo.reporting.run_directory import RunDirectory
 
 #: Settings that may change when a run goes on: all the others would make another experiment of it.
 RESUMABLE = (
@@ -76,18 +76,100 @@ def resume_command(words: list[str], prog: str) -> int:
 
 def _run_new(params: Params, name: str) -> int:
     """A run from generation 0, in a folder of its own."""
-    from topoevo.experiment.experiment import Experiment, load_task_of
+    from topoevo.experiment.experiment import Experiment, check_task, load_task_of
+    from topoevo.reporting.console import ConsoleObserver
     from topoevo.reporting.run_directory import RunDirectory
 
-    observers = _observers(params)
+    RunDirectory.check(params)
+    console = ConsoleObserver()
     with _stoppable():
-        task = load_task_of(params, observers.console.on_message)
-        experiment = Experiment(params, task)
-        directory = RunDirectory.create(params, name)
-        observers.attach(directory)
-        return _run(experiment, directory, observers)
+        task = load_task_of(params, console.on_message)
+        check_task(params, task)
+        directory = RunDirectory.create(params, name=name)
+        experiment = Experiment(
+            params, task, observers=_observers(console, directory), checkpoint_folder=directory.checkpoint
+        )
+        return _run(experiment)
 
 
 def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> int:
     """A run from its last checkpoint on."""
-    raise NotImplementedError
+    from topoevo.experiment.checkpoint import Checkpoint
+    from topoevo.experiment.experiment import Experiment, load_task_of
+    from topoevo.reporting.console import ConsoleObserver
+    from topoevo.reporting.run_directory import RunDirectory
+
+    folder = Path(str(overrides["resume"]))
+    fixed = [name for name in overrides if name not in (*RESUMABLE, "resume")]
+    if fixed:
+        raise ParamsError(
+            "\n".join(
+                f"--{name}: cannot change when a run goes on; start a new run, or change only {', '.join(RESUMABLE)}"
+                for name in fixed
+            )
+        )
+    if params_file is not None and Path(params_file).resolve() != (folder / "params.yaml").resolve():
+        raise ParamsError(f"a resumed run has its own parameter file: leave out {params_file!r} or --resume")
+    earlier = RunDirectory.open(folder)
+    changes = {name: value for name, value in overrides.items() if name != "resume"}
+    params = load_params(earlier.params, changes, family=family)
+    checkpoint = Checkpoint.read_last(earlier.checkpoint)
+    done = checkpoint.population.generation
+    if done >= params.num_generations:
+        raise CheckpointError(
+            f"{folder} has finished its {done} generations; add --num_generations {2 * max(done, 1)} to go on"
+        )
+    console = ConsoleObserver()
+    with _stoppable():
+        task = load_task_of(params, console.on_message)
+        directory = RunDirectory.open(folder, params)
+        experiment = Experiment(
+            params,
+            task,
+            observers=_observers(console, directory),
+            checkpoint=checkpoint,
+            checkpoint_folder=directory.checkpoint,
+        )
+        return _run(experiment)
+
+
+def _observers(console: ConsoleObserver, directory: RunDirectory) -> list[Observer]:
+    """Everyone who hears of a run; files come before the console, which then names them."""
+    from topoevo.reporting.files import FilesObserver
+    from topoevo.reporting.tensorboard import TensorBoardObserver
+
+    console.attach(directory)
+    return [FilesObserver(directory), TensorBoardObserver(directory.tensorboard), console]
+
+
+def _run(experiment: Experiment) -> int:
+    """Run to the end and return the exit code."""
+    outcome = experiment.run()
+    if outcome.status == "interrupted":
+        return 143 if outcome.reason == signal.Signals.SIGTERM.name else 130
+    return _EXIT_CODES[outcome.status]
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into `Interrupted`; a second one leaves at once."""
+    from topoevo.experiment.experiment import Interrupted
+
+    asked = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except Interrupted as interruption:
+        print(f"interrupted by {interruption} before the first generation; nothing is lost", file=sys.stderr)
+        sys.exit(143 if str(interruption) == signal.Signals.SIGTERM.name else 130)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

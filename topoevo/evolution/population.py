@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,6 +50,14 @@ class Individual:
         return replace(self, evaluation=evaluation)
 
 
+#: What selection can maximize, by name.
+_OBJECTIVES: dict[str, Callable[[Individual], float]] = {
+    "reward": lambda member: member.reward,
+    "best_reward": lambda member: -np.inf if member.evaluation is None else member.evaluation.best_reward,
+    "simplicity": lambda member: -float(member.genome.complexity.connections),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Population:
     """All individuals of one generation, in a fixed order.
@@ -72,12 +81,7 @@ class Population:
         *names
             ``reward``, ``best_reward`` or ``simplicity`` (minus the number of active connections).
         """
-        columns = {
-            "reward": lambda member: member.reward,
-            "best_reward": lambda member: -np.inf if member.evaluation is None else member.evaluation.best_reward,
-            "simplicity": lambda member: -float(member.genome.complexity.connections),
-        }
-        return np.array([[columns[name](member) for name in names] for member in self.members], np.float64)
+        return np.array([[_OBJECTIVES[name](member) for name in names] for member in self.members], np.float64)
 
     @property
     def digest(self) -> str:

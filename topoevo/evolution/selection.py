@@ -66,7 +66,7 @@ def _ranks_of_many(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
     """Fronts by definition: peel off what nothing left dominates."""
     no_worse = (objectives[:, None, :] >= objectives[None, :, :]).all(axis=2)
     better = (objectives[:, None, :] > objectives[None, :, :]).any(axis=2)
-    dominates = no_worse & better
+    dominates: NDArray[np.bool_] = np.logical_and(no_worse, better)
     ranks = np.full(len(objectives), -1, np.int64)
     front = 0
     while (ranks < 0).any():

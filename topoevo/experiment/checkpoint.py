@@ -155,11 +155,14 @@ def _read(path: Path) -> Checkpoint:
     ]
     champion = None
     if meta["champion"] is not None:
-        parts = {
-            part: None if meta["champion"][part] is None else TaskScore(**meta["champion"][part])
-            for part in ("train", "validation", "test")
-        }
-        champion = Champion(individuals.pop(), meta["champion"]["generation"], **parts)
+        scores = meta["champion"]
+        champion = Champion(
+            individuals.pop(),
+            scores["generation"],
+            train=TaskScore(**scores["train"]),
+            validation=None if scores["validation"] is None else TaskScore(**scores["validation"]),
+            test=None if scores["test"] is None else TaskScore(**scores["test"]),
+        )
     return Checkpoint(
         Population(meta["generation"], tuple(individuals)),
         InnovationTracker(meta["next_node"], meta["next_innovation"]),

@@ -102,7 +102,9 @@ class DatasetEvaluator:
         """The backend."""
         return load_kernel(self.kernel_name)
 
-    def evaluate(self, genome: Genome, shared: SharedData, *, stream: Stream, generation: int, index: int) -> Evaluation:
+    def evaluate(
+        self, genome: Genome, shared: SharedData, *, stream: Stream, generation: int, index: int
+    ) -> Evaluation:
         """Return the evaluation of `genome`; whatever goes wrong in it is part of the result.
 
         Parameters
@@ -147,9 +149,7 @@ class DatasetEvaluator:
             time.perf_counter() - started,
         )
 
-    def _train(
-        self, network: Network, shared: SharedData, rng: np.random.Generator
-    ) -> tuple[Learner, TrainingHistory]:
+    def _train(self, network: Network, shared: SharedData, rng: np.random.Generator) -> tuple[Learner, TrainingHistory]:
         """One training."""
         weights = initial_weights(network, self.weight_init, rng)
         learner = self.rule.start(

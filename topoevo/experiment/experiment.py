@@ -146,7 +146,9 @@ class Experiment:
             objectives=objectives,
             champion=self._champion,
             crowned=self._champion is not before,
-            num_failures=sum(member.evaluation is None or bool(member.evaluation.failure) for member in population.members),
+            num_failures=sum(
+                member.evaluation is None or bool(member.evaluation.failure) for member in population.members
+            ),
             num_evaluations=self._num_evaluations,
             digest=self._digest,
             seconds={
@@ -304,9 +306,7 @@ class Experiment:
                 champion.individual.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=1
             )
             if again.weights is not None:
-                trained = replace(
-                    champion.individual, genome=champion.individual.genome.with_weights(again.weights)
-                )
+                trained = replace(champion.individual, genome=champion.individual.genome.with_weights(again.weights))
                 contender = self._scored(Champion(trained, champion.generation, train=self._score("train", trained)))
                 if contender.selection_reward > champion.selection_reward:
                     self._champion = contender

@@ -39,9 +39,7 @@ def longest_path_layers(num_nodes: int, source: NDArray[np.int32], target: NDArr
     raise GenomeError("the connections form a cycle")
 
 
-def reachable(
-    starts: NDArray[np.bool_], source: NDArray[np.int32], target: NDArray[np.int32]
-) -> NDArray[np.bool_]:
+def reachable(starts: NDArray[np.bool_], source: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Return which nodes a path leads to from any of the starts, the starts included.
 
     Parameters

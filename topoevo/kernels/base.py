@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +153,7 @@ class Batches:
         starts = range(0, num_samples, batch_size)
         columns = targets[:, None] if targets.ndim == 1 else targets
         laid_inputs = np.zeros((len(starts), inputs.shape[1], batch_size), np.float32)
-        laid_targets = np.zeros((len(starts), columns.shape[1], batch_size), columns.dtype)
+        laid_targets: NDArray[Any] = np.zeros((len(starts), columns.shape[1], batch_size), columns.dtype)
         sizes = np.full(len(starts), batch_size, np.int32)
         for batch, start in enumerate(starts):
             rows = slice(start, start + batch_size) if order is None else order[start : start + batch_size]

@@ -8,15 +8,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import platformdirs
 
 import topoevo.activations
 from topoevo.kernels import elementary
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 #: Sums may be reordered into vector lanes; infinities and NaN keep their meaning.
 _SUMS = {"reassoc", "contract", "nsz", "arcp"}
@@ -55,20 +53,20 @@ def cache_directory(*sources: str) -> Path:
     return Path(tempfile.mkdtemp(prefix="topoevo-"))
 
 
-def entry_point(folder: Path) -> Callable[[F], F]:
+def entry_point(folder: Path) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that compiles a function called from Python and caches it in `folder`.
 
     The compiled function runs without Python's global lock.
     """
 
-    def decorate(function: F) -> F:
+    def decorate(function: Callable[..., Any]) -> Any:
         # numba reads the folder when it decorates; other users of numba keep their own.
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(folder)
+        config: Any = numba.config
+        before = config.CACHE_DIR
+        config.CACHE_DIR = str(folder)
         try:
-            compiled: F = numba.njit(fastmath=_SUMS, error_model="numpy", nogil=True, cache=True)(function)
+            return numba.njit(fastmath=_SUMS, error_model="numpy", nogil=True, cache=True)(function)
         finally:
-            numba.config.CACHE_DIR = before
-        return compiled
+            config.CACHE_DIR = before
 
     return decorate

@@ -139,15 +139,15 @@ def _weighted_input(weighted_inputs, node, activities, source, weights, start, s
 
 
 @loop
-def _forward_pass(input_index, num_sources, activation, row_start, source, weights, inputs, n, weighted_inputs, activities):
+def _forward_pass(
+    input_index, num_sources, activation, row_start, source, weights, inputs, n, weighted_inputs, activities
+):
     """Activities of all nodes; the bias row is set by the caller."""
     for i in range(len(input_index)):
         for j in range(n):
             activities[i, j] = inputs[input_index[i], j]
     for node in range(len(activation)):
-        _weighted_input(
-            weighted_inputs, node, activities, source, weights, row_start[node], row_start[node + 1], n
-        )
+        _weighted_input(weighted_inputs, node, activities, source, weights, row_start[node], row_start[node + 1], n)
         _activate(activation[node], weighted_inputs, node, activities, num_sources + node, n)
 
 
@@ -212,7 +212,18 @@ def _errors_and_products(gradient, errors, activities, row, target, edge, feedba
 
 @loop
 def _backward_pass(
-    num_sources, num_outputs, activation, target, out_start, edge, feedback, weighted_inputs, activities, errors, gradient, n
+    num_sources,
+    num_outputs,
+    activation,
+    target,
+    out_start,
+    edge,
+    feedback,
+    weighted_inputs,
+    activities,
+    errors,
+    gradient,
+    n,
 ):
     """Errors of hidden nodes from those of the outputs, and the product of every edge."""
     num_nodes = num_sources + len(activation)
@@ -298,7 +309,21 @@ def _squared_error(activities, first, targets, errors, n):
 
 
 @loop
-def _update(rule, lr, first_decay, second_decay, epsilon, weight_decay, decoupled, step, first, second, weights, gradient, plastic):
+def _update(
+    rule,
+    lr,
+    first_decay,
+    second_decay,
+    epsilon,
+    weight_decay,
+    decoupled,
+    step,
+    first,
+    second,
+    weights,
+    gradient,
+    plastic,
+):
     """One step of sgd, Adam or Adadelta on the plastic weights; see `topoevo.kernels.base.UpdateRule`."""
     lr32, b1, b2 = np.float32(lr), np.float32(first_decay), np.float32(second_decay)
     a1, a2 = np.float32(1.0 - first_decay), np.float32(1.0 - second_decay)
@@ -352,7 +377,16 @@ def _train(
         batch = order[step]
         n = sizes[batch]
         _forward_pass(
-            input_index, num_sources, activation, row_start, source, weights, inputs[batch], n, weighted_inputs, activities
+            input_index,
+            num_sources,
+            activation,
+            row_start,
+            source,
+            weights,
+            inputs[batch],
+            n,
+            weighted_inputs,
+            activities,
         )
         if loss_kind == _CROSS_ENTROPY:
             losses[step], accuracies[step] = _cross_entropy(
@@ -399,7 +433,16 @@ def _outputs(input_index, num_sources, num_outputs, activation, row_start, sourc
     for batch in range(len(sizes)):
         n = sizes[batch]
         _forward_pass(
-            input_index, num_sources, activation, row_start, source, weights, inputs[batch], n, weighted_inputs, activities
+            input_index,
+            num_sources,
+            activation,
+            row_start,
+            source,
+            weights,
+            inputs[batch],
+            n,
+            weighted_inputs,
+            activities,
         )
         for k in range(num_outputs):
             for j in range(n):
@@ -411,7 +454,16 @@ def _outputs(input_index, num_sources, num_outputs, activation, row_start, sourc
 def _forward(input_index, num_sources, activation, row_start, source, weights, inputs, weighted_inputs, activities):
     """See `Kernel.forward`."""
     _forward_pass(
-        input_index, num_sources, activation, row_start, source, weights, inputs, inputs.shape[1], weighted_inputs, activities
+        input_index,
+        num_sources,
+        activation,
+        row_start,
+        source,
+        weights,
+        inputs,
+        inputs.shape[1],
+        weighted_inputs,
+        activities,
     )
 
 
@@ -429,14 +481,35 @@ def _output_errors(loss_kind, activities, labels, values, errors):
 
 @entry_point(_CACHE)
 def _backward(
-    num_sources, num_outputs, activation, target, out_start, edge, feedback, weighted_inputs, activities, errors, gradient
+    num_sources,
+    num_outputs,
+    activation,
+    target,
+    out_start,
+    edge,
+    feedback,
+    weighted_inputs,
+    activities,
+    errors,
+    gradient,
 ):
     """See `Kernel.backward`; `errors` holds the output errors before, `gradient` the products after."""
     n = activities.shape[1]
     for row in range(len(activities) - num_outputs, len(activities)):
         _apply_slope(activation[row - num_sources], weighted_inputs, row - num_sources, activities, row, errors, n)
     _backward_pass(
-        num_sources, num_outputs, activation, target, out_start, edge, feedback, weighted_inputs, activities, errors, gradient, n
+        num_sources,
+        num_outputs,
+        activation,
+        target,
+        out_start,
+        edge,
+        feedback,
+        weighted_inputs,
+        activities,
+        errors,
+        gradient,
+        n,
     )
 
 
@@ -450,10 +523,36 @@ def _edge_products(target, out_start, edge, errors, activities, gradient):
 
 
 @entry_point(_CACHE)
-def _update_once(rule, lr, first_decay, second_decay, epsilon, weight_decay, decoupled, step, first, second, weights, gradient, plastic):
+def _update_once(
+    rule,
+    lr,
+    first_decay,
+    second_decay,
+    epsilon,
+    weight_decay,
+    decoupled,
+    step,
+    first,
+    second,
+    weights,
+    gradient,
+    plastic,
+):
     """See `Kernel.update`."""
     _update(
-        rule, lr, first_decay, second_decay, epsilon, weight_decay, decoupled, step, first, second, weights, gradient, plastic
+        rule,
+        lr,
+        first_decay,
+        second_decay,
+        epsilon,
+        weight_decay,
+        decoupled,
+        step,
+        first,
+        second,
+        weights,
+        gradient,
+        plastic,
     )
 
 

@@ -46,10 +46,11 @@ class ReferenceKernel(Kernel):
     def output_errors(self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
         """See `Kernel.output_errors`."""
         if loss is Loss.MEAN_SQUARED_ERROR:
-            return ((outputs - targets) * (2.0 / len(outputs))).astype(outputs.dtype)
-        errors = np.exp(outputs - _log_sum_exp(outputs))
+            difference: Floats = ((outputs - targets) * (2.0 / len(outputs))).astype(outputs.dtype)
+            return difference
+        errors: Floats = np.exp(outputs - _log_sum_exp(outputs))
         errors[targets[0].astype(np.int64), np.arange(outputs.shape[1])] -= 1.0
-        return errors.astype(outputs.dtype)
+        return errors
 
     def backward(
         self, network: Network, feedback: Floats, weighted_inputs: Floats, activities: Floats, output_errors: Floats
@@ -71,7 +72,8 @@ class ReferenceKernel(Kernel):
 
     def edge_products(self, network: Network, errors: Floats, activities: Floats) -> Floats:
         """See `Kernel.edge_products`."""
-        return np.einsum("es,es->e", errors[network.target], activities[network.source])
+        products: Floats = np.einsum("es,es->e", errors[network.target], activities[network.source])
+        return products
 
     def update(
         self,

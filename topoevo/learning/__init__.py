@@ -4,7 +4,8 @@ A rule is a frozen dataclass derived from `LearningRule`, in a file of its own; 
 becomes a value of the setting ``learning_rule``.
 """
 
-from topoevo.learning.base import LEARNING_RULES, Learner, LearningRule, TrainingHistory
+from topoevo.learning.base import LEARNING_RULES, Learner, LearningRule
+from topoevo.learning.history import TrainingHistory
 from topoevo.learning.optimizers import OPTIMIZERS
 
 __all__ = ["LEARNING_RULES", "OPTIMIZERS", "Learner", "LearningRule", "TrainingHistory"]

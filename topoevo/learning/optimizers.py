@@ -19,9 +19,7 @@ LR_SCHEDULES: Mapping[str, float] = MappingProxyType({"constant": 1.0, "linear":
 
 def _sgd(lr: float, momentum: float, weight_decay: float, final_lr_ratio: float) -> Optimization:
     """Stochastic gradient descent with heavy-ball momentum."""
-    return Optimization(
-        UpdateRule.SGD, lr, final_lr_ratio, first_decay=momentum, weight_decay=weight_decay
-    )
+    return Optimization(UpdateRule.SGD, lr, final_lr_ratio, first_decay=momentum, weight_decay=weight_decay)
 
 
 def _adam(lr: float, momentum: float, weight_decay: float, final_lr_ratio: float) -> Optimization:

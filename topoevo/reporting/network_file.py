@@ -10,6 +10,7 @@ reads back as the same float32; null is a weight that was never given.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,6 +156,14 @@ def facts_of_individual(individual: Individual, params: Params, task: Task, *, g
     return _facts(individual, params, task, scores=scores, generation=generation)
 
 
+def _data_settings(params: Params) -> dict[str, Any]:
+    """All that decides which samples the network was trained and tested on."""
+    from topoevo.tasks.base import DataSettings, find_dataset
+
+    settings = {field.name: getattr(params, field.name) for field in dataclasses.fields(DataSettings)}
+    return {**settings, "options": params.options_of(find_dataset(params.dataset))}
+
+
 def _score(score: TaskScore) -> dict[str, Any]:
     found = {"reward": score.reward, "accuracy": score.accuracy}
     return found if score.rmse is None else found | {"rmse": score.rmse}
@@ -177,6 +186,7 @@ def _facts(
             "target_scale": _decimals(task.target_scale),
             "data": task.provenance,
         },
+        "data_settings": _data_settings(params),
         "learning": {name: getattr(params, name) for name in _LEARNING_SETTINGS if hasattr(params, name)},
         "complexity": {
             "connections": genome.complexity.connections,

@@ -1,0 +1,127 @@
+"""What the tests share: random evolved genomes and networks, data to train on, and the backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from topoevo.activations import ACTIVATIONS
+from topoevo.genome import Genome, InnovationTracker
+from topoevo.kernels import Batches, Kernel, load_kernel
+from topoevo.network import Network, compile_network
+from topoevo.variation import MUTATIONS, Mutation
+
+
+def _operator(name: str, **wishes: object) -> Mutation:
+    """Return an operator with those of the wishes that are options of it."""
+    known = {field.name for field in fields(MUTATIONS[name])}
+    return MUTATIONS[name](**{key: value for key, value in wishes.items() if key in known})
+
+
+@pytest.fixture(scope="session")
+def make_operator() -> Callable[..., Mutation]:
+    """Return ``make_operator(name, **options)``; options that an operator lacks are ignored."""
+    return _operator
+
+
+@pytest.fixture(scope="session")
+def evolve() -> Callable[..., Genome]:
+    """Return ``evolve(seed, ...)``: a genome after many random mutations, a function of its arguments alone."""
+
+    def build(
+        seed: int,
+        *,
+        num_inputs: int = 5,
+        num_outputs: int = 3,
+        num_mutations: int = 40,
+        bias: bool = True,
+        activations: tuple[str, ...] = tuple(ACTIVATIONS),
+        output_activation: str = "linear",
+        p_enabled: float = 0.4,
+        p_remove: float = 0.1,
+        weight_std: float | None = 0.7,
+    ) -> Genome:
+        rng = np.random.default_rng(seed)
+        tracker = InnovationTracker()
+        genome = Genome.minimal(
+            num_inputs,
+            num_outputs,
+            p_enabled=p_enabled,
+            tracker=tracker,
+            rng=rng,
+            bias=bias,
+            output_activation=output_activation,
+        )
+        wishes = {"activations": activations, "output_connections": True, "bias": bias}
+        p = {"add_connection": 0.45, "add_node": 0.35, "change_activation": 0.1, "remove_connection": p_remove}
+        names = list(p)
+        chances = np.array(list(p.values()))
+        for _ in range(num_mutations):
+            name = names[int(rng.choice(len(names), p=chances / chances.sum()))]
+            genome = _operator(name, **wishes)(genome, tracker, rng) or genome
+        if weight_std is not None:
+            weights = rng.normal(0.0, weight_std, len(genome.connections)).astype(np.float32)
+            genome = genome.with_weights(weights)
+        return genome
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def evolve_network(evolve: Callable[..., Genome]) -> Callable[..., Network]:
+    """Return ``evolve_network(seed, ...)``: the network of `evolve` with the same arguments."""
+
+    def build(seed: int, **settings: object) -> Network:
+        return compile_network(evolve(seed, **settings))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def classification() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Return ``classification(seed, ...)``: float32 [samples, inputs] in clusters, and their int32 labels."""
+
+    def build(
+        seed: int, *, num_samples: int = 120, num_inputs: int = 5, num_classes: int = 3, spread: float = 0.4
+    ) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        centers = rng.normal(0.0, 1.0, (num_classes, num_inputs))
+        labels = rng.integers(0, num_classes, num_samples)
+        inputs = centers[labels] + spread * rng.standard_normal((num_samples, num_inputs))
+        return inputs.astype(np.float32), labels.astype(np.int32)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_batches() -> Callable[..., Batches]:
+    """Return ``make_batches(seed, network, loss, ...)``: random samples that fit a network."""
+
+    def build(seed: int, network: Network, *, classes: bool, num_samples: int, batch_size: int) -> Batches:
+        rng = np.random.default_rng(seed)
+        inputs = rng.normal(0.0, 1.0, (num_samples, network.num_inputs)).astype(np.float32)
+        targets = (
+            rng.integers(0, network.num_outputs, num_samples).astype(np.int32)
+            if classes
+            else rng.normal(0.0, 1.0, (num_samples, network.num_outputs)).astype(np.float32)
+        )
+        return Batches.lay_out(inputs, targets, batch_size=batch_size)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def reference() -> Kernel:
+    """Return the backend that defines correct."""
+    return load_kernel("reference")
+
+
+@pytest.fixture(scope="session")
+def compiled() -> Kernel:
+    """Return the default backend, compiled."""
+    kernel = load_kernel("numba")
+    kernel.prepare()
+    return kernel

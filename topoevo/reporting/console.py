@@ -1,0 +1,198 @@
+"""An observer that tells the user what happens: a progress display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome
+from topoevo.reporting.lines import champion_rows, command_rows, duration, file_rows, generation_line, headline, summary
+from topoevo.reporting.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from topoevo.experiment.experiment import Experiment
+
+#: A line that would come earlier after the last one is left out; ``run.log`` has them all.
+_SECONDS_BETWEEN_LINES = 0.5
+
+
+class ConsoleObserver(Observer):
+    """Print messages, generations and the summary.
+
+    Parameters
+    ----------
+    run
+        Directory whose files the summary names; may be set later, since messages come before there is one.
+    stream
+        Where to print; standard output if None. It gets the progress display if it is a terminal.
+    """
+
+    def __init__(self, run: RunDirectory | None = None, *, stream: TextIO | None = None) -> None:
+        self.run = run
+        self._stream = sys.stdout if stream is None else stream
+        self._is_terminal = self._stream.isatty()
+        self._experiment: Experiment | None = None
+        self._last_line = -1e9
+        self._left_out: GenerationRecord | None = None
+        self._screen: _Screen | None = None
+
+    def on_start(self, experiment: Experiment) -> None:
+        """Say what is evolved, and start the display."""
+        self._experiment = experiment
+        params, task = experiment.params, experiment.task
+        sizes = f"{len(task.train)} training, {0 if task.validation is None else len(task.validation)} validation and "
+        self._print(f"{task.name}: {task.num_inputs} inputs, {task.num_outputs} outputs, {sizes}{len(task.test)} test samples")
+        first = f" from generation {experiment.first_generation}" if experiment.first_generation else ""
+        self._print(
+            f"evolving {params.population_size} networks for {params.num_generations} generations{first}, "
+            f"{params.learning_rule} with seed {params.seed}"
+        )
+        if self.run is not None:
+            self._print(f"writing to {self.run.shown()}")
+        if self._is_terminal:
+            self._screen = _Screen(self._stream, experiment)
+
+    def on_message(self, text: str) -> None:
+        """Print it at once."""
+        self._print(text)
+
+    def on_evaluation(self, generation: int, done: int, total: int) -> None:
+        """Move the display."""
+        if self._screen is not None:
+            self._screen.show_evaluation(done, total)
+
+    def on_generation(self, record: GenerationRecord) -> None:
+        """Print a line, unless the last one is too fresh."""
+        assert self._experiment is not None
+        if self._screen is not None:
+            self._screen.show_generation(record)
+        num_generations = self._experiment.params.num_generations
+        is_edge = record.generation in (self._experiment.first_generation, num_generations - 1)
+        if is_edge or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._print_generation(record)
+        else:
+            self._left_out = record
+
+    def on_end(self, outcome: Outcome) -> None:
+        """Print the summary."""
+        if self._left_out is not None:
+            self._print_generation(self._left_out)
+        if self._experiment is None:
+            return
+        if self._screen is None:
+            self._print("\n".join(summary(outcome, self.run, self._experiment.params)))
+        else:
+            self._screen.close()
+            _print_summary(self._stream, outcome, self.run, self._experiment)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Give the terminal back; to be called if a run ends by an exception."""
+        if self._screen is not None:
+            self._screen.close()
+
+    def _print_generation(self, record: GenerationRecord) -> None:
+        assert self._experiment is not None
+        self._last_line, self._left_out = time.monotonic(), None
+        self._print(generation_line(record, self._experiment.params.num_generations))
+
+    def _print(self, text: str) -> None:
+        if self._screen is not None and self._screen.is_open:
+            self._screen.print_above(text)
+        else:
+            print(text, file=self._stream, flush=True)
+
+
+class _Screen:
+    """The progress display on the last line of a terminal."""
+
+    def __init__(self, stream: TextIO, experiment: Experiment) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        first, total = experiment.first_generation, experiment.params.num_generations
+        self._progress: Progress = Progress(
+            TextColumn("[bold]generations"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}"),
+            TextColumn("[dim]{task.fields[pace]}"),
+            console=Console(file=stream, highlight=False),
+            transient=True,
+            refresh_per_second=8,
+        )
+        self._first, self._total, self._started = first, total, time.monotonic()
+        self._task: TaskID = self._progress.add_task("", total=total, completed=first, best="", pace="")
+        self._generations, self._last = first, time.monotonic()
+        self.is_open = True
+        self._progress.start()
+
+    def show_evaluation(self, done: int, total: int) -> None:
+        """Show how far the present generation is."""
+        now = time.monotonic()
+        if now - self._last > 0.1 or done == total:
+            self._last = now
+            self._progress.update(self._task, completed=self._generations + done / total)
+
+    def show_generation(self, record: GenerationRecord) -> None:
+        """Show the champion, the pace and the time left."""
+        self._generations = record.generation + 1
+        passed = time.monotonic() - self._started
+        left = passed / (self._generations - self._first) * (self._total - self._generations)
+        rate = len(record.population.members) / max(record.seconds.get("complete", 0.0), 1e-9)
+        self._progress.update(
+            self._task,
+            completed=self._generations,
+            best="" if record.champion is None else _words(record.champion),
+            pace=f"{rate:.0f} evaluations/s, {duration(left)} left",
+        )
+
+    def print_above(self, text: str) -> None:
+        """Print a line that stays."""
+        self._progress.console.print(text, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Remove the display."""
+        if self.is_open:
+            self.is_open = False
+            self._progress.stop()
+
+
+def _words(champion: Champion) -> str:
+    """The champion in a few words."""
+    score = champion.train
+    value = f"reward {score.reward:.4f}" + ("" if score.accuracy is None else f", accuracy {score.accuracy:.4f}")
+    return f"[green]best[/] {value}, {champion.individual.genome.complexity.connections} connections"
+
+
+def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, experiment: Experiment) -> None:
+    """The end of a run in colors; the same words as in the log."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False)
+    color = {"finished": "bold green", "interrupted": "bold yellow"}.get(outcome.status, "bold red")
+    console.print()
+    console.print(Text(headline(outcome), color), soft_wrap=True)
+    if outcome.champion is not None:
+        console.print("\n[bold]Champion")
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+        table.add_column(style="dim")
+        table.add_column(justify="right", style="bold")
+        for left, right in champion_rows(outcome.champion):
+            table.add_row(left, right)
+        console.print(table)
+    if run is None:
+        return
+    rows, commands = file_rows(run), command_rows(run, experiment.params)
+    for title, pairs, styles in (("Files", rows, ("cyan", "dim")), ("Next", commands, ("dim", "cyan"))):
+        console.print(f"\n[bold]{title}")
+        width = max((len(left) for left, _ in pairs), default=0)
+        for left, right in pairs:
+            # Never wrapped: paths and commands are there to be copied.
+            line = Text("  ").append(f"{left:<{width}}  ", styles[0]).append(right, styles[1])
+            console.print(line, soft_wrap=True)

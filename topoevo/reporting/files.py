@@ -1,0 +1,250 @@
+"""An observer that writes the run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from topoevo.errors import CheckpointError
+from topoevo.evolution import Individual
+from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome
+from topoevo.reporting.atomic import finite, write_atomically, write_json
+from topoevo.reporting.lines import generation_line, summary
+from topoevo.reporting.measures import MEASURES, measures_of, num_layers
+from topoevo.reporting.network_file import facts_of, facts_of_individual, write_network
+from topoevo.reporting.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from topoevo.experiment.experiment import Experiment
+
+#: Columns of ``metrics.csv``; measures are called as in TensorBoard, with ``_`` for ``/``.
+COLUMNS = ("generation", *(name.replace("/", "_") for name in MEASURES), "objectives", "crowned", "digest")
+
+#: Failed genomes that are kept as network files; the others are recorded by their digest.
+_KEPT_FAILURES = 100
+_SECONDS_BETWEEN_PICTURES = 10.0
+#: Drawing takes at most this share of the time of evolution.
+_PICTURE_RATIO = 0.02
+
+
+class FilesObserver(Observer):
+    """Write everything in the run directory but TensorBoard's events and the checkpoints.
+
+    Parameters
+    ----------
+    run
+        Directory of this run, made or opened.
+
+    Notes
+    -----
+    After a resume, what was written of generations that run again is replaced.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self._experiment: Experiment | None = None
+        self._record: GenerationRecord | None = None
+        self._drawn: Champion | None = None
+        self._champion: Champion | None = None
+        self._next_picture = time.monotonic() + _SECONDS_BETWEEN_PICTURES
+
+    def on_start(self, experiment: Experiment) -> None:
+        """Open the tables, and forget in them what will happen again."""
+        self._experiment = experiment
+        first = experiment.first_generation
+        with _writing(self.run.path):
+            # A result tells of a run that is over.
+            self.run.result.unlink(missing_ok=True)
+            _keep_rows(self.run.metrics, first)
+            _keep_failures(self.run.failures, first)
+            title = f"seed {experiment.params.seed}, {experiment.task.name}"
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            self._log(f"{now}  {f'resumed at generation {first}' if first else 'started'}: {title}")
+
+    def on_message(self, text: str) -> None:
+        """Log it."""
+        self._log(text)
+
+    def on_failure(self, generation: int, individual: Individual) -> None:
+        """Record the genome and what went wrong."""
+        assert self._experiment is not None
+        digest = individual.genome.digest
+        reason = individual.evaluation.failure if individual.evaluation is not None else None
+        with _writing(self.run.failures):
+            folder = self.run.networks / "failures"
+            file = folder / f"{digest}.json"
+            if not file.exists() and (not folder.exists() or sum(1 for _ in folder.iterdir()) < _KEPT_FAILURES):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._write_individual(file, individual, generation)
+            line = {
+                "generation": generation,
+                "individual": individual.id,
+                "parents": individual.parents,
+                "operators": individual.operators,
+                "digest": digest,
+                "file": str(file.relative_to(self.run.path).as_posix()) if file.exists() else None,
+                "reason": reason,
+            }
+            with self.run.failures.open("a", encoding="utf-8") as failures:
+                failures.write(json.dumps(finite(line), ensure_ascii=False) + "\n")
+
+    def on_champion(self, champion: Champion) -> None:
+        """Write its network file."""
+        assert self._experiment is not None
+        self._champion = champion
+        facts = facts_of(champion, self._experiment.params, self._experiment.task)
+        with _writing(self.run.champion):
+            write_network(self.run.champion, champion.individual.genome, facts=facts)
+
+    def on_generation(self, record: GenerationRecord) -> None:
+        """Add a row, log a line, and take a snapshot or picture if it is time."""
+        assert self._experiment is not None
+        params = self._experiment.params
+        self._record = record
+        measures = measures_of(record)
+        values = ["" if measures[name] is None else measures[name] for name in MEASURES]
+        with _writing(self.run.metrics):
+            is_new = not self.run.metrics.exists()
+            with self.run.metrics.open("a", encoding="utf-8", newline="") as file:
+                table = csv.writer(file, lineterminator="\n")
+                if is_new:
+                    table.writerow(COLUMNS)
+                row = [record.generation, *values, "+".join(record.objectives), int(record.crowned), record.digest]
+                table.writerow(row)
+        self._log(generation_line(record, params.num_generations))
+        if params.save_networks_every and record.generation % params.save_networks_every == 0:
+            self._save_population(record)
+        if time.monotonic() >= self._next_picture:
+            self._draw()
+
+    def on_end(self, outcome: Outcome) -> None:
+        """Write the champion, its picture, the last population and the result."""
+        assert self._experiment is not None
+        params = self._experiment.params
+        if outcome.champion is not None:
+            self.on_champion(outcome.champion)
+            self._draw()
+        if self._record is not None:
+            self._save_population(self._record)
+        with _writing(self.run.result):
+            write_json(self.run.result, result_of(outcome, seed=params.seed))
+            self._log("\n".join(summary(outcome, self.run, params)))
+
+    def _draw(self) -> None:
+        """Draw the champion unless that was done; a picture that fails is no reason to stop a run."""
+        champion = self._champion
+        if champion is None or self._experiment is None:
+            return
+        if self._drawn is None or self._drawn.individual is not champion.individual:
+            from topoevo.reporting.pictures import draw_champion
+
+            started = time.monotonic()
+            try:
+                draw_champion(champion, self._experiment.task, self.run.picture_svg, self.run.picture_png)
+            except Exception as error:
+                self._log(f"no picture of the champion: {type(error).__name__}: {error}")
+            self._drawn = replace(champion)
+            seconds = time.monotonic() - started
+            self._next_picture = time.monotonic() + max(_SECONDS_BETWEEN_PICTURES, seconds / _PICTURE_RATIO)
+
+    def _save_population(self, record: GenerationRecord) -> None:
+        """Write a network file for every individual of a generation; the name begins with the place in the ranking."""
+        folder = self.run.networks / f"generation-{record.generation:06d}"
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in folder.glob("*.json"):
+                old.unlink()
+            for place, index in enumerate(record.order):
+                individual = record.population.members[int(index)]
+                file = folder / f"{place:04d}-individual-{individual.id}.json"
+                self._write_individual(file, individual, record.generation)
+
+    def _write_individual(self, path: Path, individual: Individual, generation: int) -> None:
+        """Network file of an individual, with the weights it has learned."""
+        assert self._experiment is not None
+        evaluation = individual.evaluation
+        if evaluation is not None and evaluation.weights is not None:
+            individual = replace(individual, genome=individual.genome.with_weights(evaluation.weights))
+        params, task = self._experiment.params, self._experiment.task
+        facts = facts_of_individual(individual, params, task, generation=generation)
+        write_network(path, individual.genome, facts=facts)
+
+    def _log(self, text: str) -> None:
+        with _writing(self.run.log), self.run.log.open("a", encoding="utf-8") as log:
+            log.write(text + "\n")
+
+
+def result_of(outcome: Outcome, *, seed: int) -> dict[str, Any]:
+    """Return the content of ``result.json``."""
+    champion = outcome.champion
+    return {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "generations": outcome.generations,
+        "evaluations": outcome.evaluations,
+        "seconds": outcome.seconds,
+        "seed": seed,
+        "digest": outcome.digest,
+        "champion": None if champion is None else _champion_result(champion),
+    }
+
+
+def _champion_result(champion: Champion) -> dict[str, Any]:
+    test, genome = champion.test, champion.individual.genome
+    found = {
+        "reward": champion.train.reward,
+        "accuracy": champion.train.accuracy,
+        "test_reward": None if test is None else test.reward,
+        "test_accuracy": None if test is None else test.accuracy,
+        "connections": genome.complexity.connections,
+        "biases": genome.complexity.biases,
+        "neurons": len(genome.nodes),
+        "layers": num_layers(champion.individual),
+        "generation": champion.generation,
+    }
+    if champion.train.rmse is not None:
+        found |= {"rmse": champion.train.rmse, "test_rmse": None if test is None else test.rmse}
+    return found
+
+
+def _keep_rows(path: Path, first: int) -> None:
+    """Leave in a table only whole rows of generations before `first`."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    kept = [row for row in rows[1:] if len(row) == len(COLUMNS) and row[0].isdigit() and int(row[0]) < first]
+    if not kept:
+        path.unlink()
+        return
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *kept])
+    write_atomically(path, text.getvalue())
+
+
+def _keep_failures(path: Path, first: int) -> None:
+    """Leave only whole lines of generations before `first`."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8").splitlines(keepends=True):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if json.loads(line)["generation"] < first and line.endswith("\n"):
+                kept.append(line)
+    write_atomically(path, "".join(kept))
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Tell a full disk or a vanished folder in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{error.filename or path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,138 @@
+"""The words of the console and of ``run.log``: one line per generation, and the summary at the end."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from topoevo.experiment.params import Params
+from topoevo.experiment.records import Champion, GenerationRecord, Outcome, TaskScore
+from topoevo.reporting.measures import num_layers
+from topoevo.reporting.run_directory import LOGS, RunDirectory
+
+
+def generation_line(record: GenerationRecord, num_generations: int) -> str:
+    """Return one generation as one line; the columns of all generations are aligned."""
+    width = len(str(max(num_generations - 1, 0)))
+    best = record.best
+    accuracy = None if best.evaluation is None else best.evaluation.accuracy
+    score = f"reward {best.reward:10.5f}" + ("" if accuracy is None else f"  accuracy {accuracy:.4f}")
+    rate = len(record.population.members) / max(record.seconds.get("complete", 0.0), 1e-9)
+    parts = [
+        f"generation {record.generation:{width}d}",
+        score,
+        f"connections {best.genome.complexity.connections:4d}",
+        f"{rate:6.1f} evaluations/s",
+        f"digest {record.digest}",
+    ]
+    if record.num_failures:
+        parts.append(f"{record.num_failures} failed")
+    if record.crowned:
+        parts.append("new champion")
+    return "  ".join(parts)
+
+
+def headline(outcome: Outcome) -> str:
+    """Return how a run ended, in one sentence."""
+    ending = {"finished": "Finished", "interrupted": "Interrupted", "failed": "Failed"}[outcome.status]
+    return (
+        f"{ending} after {_count(outcome.generations, 'generation')}, {_count(outcome.evaluations, 'evaluation')} "
+        f"and {duration(outcome.seconds)}" + (f": {outcome.reason}" if outcome.reason else "")
+    )
+
+
+def champion_rows(champion: Champion) -> list[tuple[str, str]]:
+    """Return what a user wants to know of a champion, as pairs of words and value; the most important first."""
+    rows = []
+    for name, score in (("test", champion.test), ("validation", champion.validation), ("training", champion.train)):
+        if score is not None:
+            rows.append((f"{name} {_measure(score)}", _value(score)))
+    genome = champion.individual.genome
+    rows += [
+        ("connections", str(genome.complexity.connections)),
+        ("biases", str(genome.complexity.biases)),
+        ("neurons", str(len(genome.nodes))),
+        ("layers", str(num_layers(champion.individual))),
+        ("found in generation", str(champion.generation)),
+    ]
+    return rows
+
+
+def file_rows(run: RunDirectory) -> list[tuple[str, str]]:
+    """Return the files of a run that exist, as pairs of path and meaning."""
+    meanings = (
+        (run.champion, "the network: weights, names and scaling of its inputs"),
+        (run.picture_svg, "its picture, also as .png"),
+        (run.metrics, "every generation in numbers"),
+        (run.networks, "the last population"),
+        (run.params, "every setting of this run"),
+        (run.result, "how it ended"),
+    )
+    folder = Path(run.shown())
+    return [(str(folder / path.name), meaning) for path, meaning in meanings if path.exists()]
+
+
+def command_rows(run: RunDirectory, params: Params) -> list[tuple[str, str]]:
+    """Return what a user may want to type next, as pairs of purpose and command."""
+    folder = run.shown()
+    program = _program()
+    # All runs under logs/ can be compared in one window.
+    curves = str(LOGS) if params.out_dir is None and run.path.parent == LOGS else folder
+    rows = [("watch the curves", f"tensorboard --logdir {shlex.quote(curves)}")]
+    if run.picture_svg.exists():
+        opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+        rows.append(("see the network", f"{opener} {shlex.quote(os.path.join(folder, run.picture_svg.name))}"))
+    if run.checkpoint.exists():
+        more = 2 * max(params.num_generations, 1)
+        rows.append(("evolve further", f"{program} --resume {shlex.quote(folder)} --num_generations {more}"))
+    if run.champion.exists():
+        rows.append(("evaluate it", f"{program} --evaluate {shlex.quote(os.path.join(folder, run.champion.name))}"))
+        network = "from topoevo.reporting.trained_network import load_network; " + f"network = load_network({folder!r})"
+        rows.append(("use it in Python", network))
+    return rows
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the unit that suits it."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def summary(outcome: Outcome, run: RunDirectory | None, params: Params) -> list[str]:
+    """Return the end of a run as plain lines."""
+    blocks: list[tuple[str, list[tuple[str, str]]]] = []
+    if outcome.champion is not None:
+        blocks.append(("Champion", champion_rows(outcome.champion)))
+    if run is not None:
+        blocks += [("Files", file_rows(run)), ("Next", command_rows(run, params))]
+    lines = ["", headline(outcome)]
+    for title, rows in blocks:
+        width = max((len(left) for left, _ in rows), default=0)
+        lines += ["", title, *(f"  {left:<{width}}  {right}" for left, right in rows)]
+    return lines
+
+
+def _measure(score: TaskScore) -> str:
+    if score.accuracy is not None:
+        return "accuracy"
+    return "error (RMSE)" if score.rmse is not None else "reward"
+
+
+def _value(score: TaskScore) -> str:
+    if score.accuracy is not None:
+        return f"{score.accuracy:.4f}"
+    return f"{score.reward:.6g}" if score.rmse is None else f"{score.rmse:.6g}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _program() -> str:
+    """How the user has called this program."""
+    name = Path(sys.argv[0]).name
+    return f"python {name}" if name.startswith("run_") else "topoevo"

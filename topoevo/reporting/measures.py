@@ -1,0 +1,114 @@
+"""The numbers that describe a generation, under the names they have in TensorBoard and in ``metrics.csv``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from topoevo.evolution import Individual
+from topoevo.experiment.records import Champion, GenerationRecord
+
+#: Every measure, in the order of the columns; the list never depends on the run.
+MEASURES = (
+    "best/reward",
+    "best/accuracy",
+    "best/connections",
+    "champion/reward",
+    "champion/accuracy",
+    "champion/rmse",
+    "champion/validation_reward",
+    "champion/validation_accuracy",
+    "champion/validation_rmse",
+    "champion/test_reward",
+    "champion/test_accuracy",
+    "champion/test_rmse",
+    "champion/connections",
+    "population/reward_mean",
+    "population/reward_std",
+    "population/reward_min",
+    "population/accuracy_mean",
+    "population/failures",
+    "population/evaluations",
+    "stats/connections_mean",
+    "stats/connections_std",
+    "stats/neurons_mean",
+    "stats/neurons_std",
+    "stats/layers_mean",
+    "stats/layers_std",
+    "times/evaluation",
+    "times/ranking",
+    "times/confirmation",
+    "times/reproduction",
+    "times/complete",
+)
+
+
+@lru_cache(maxsize=1)
+def measures_of(record: GenerationRecord) -> dict[str, float | None]:
+    """Return every measure of a generation.
+
+    Parameters
+    ----------
+    record
+        A finished generation.
+
+    Returns
+    -------
+    dict
+        A number for every name in `MEASURES`, or None where there is none: accuracy of a regression, the champion
+        before there is one. Rewards and accuracies of failed individuals are left out of means; times are seconds.
+    """
+    members = record.population.members
+    best = record.best
+    rewards = np.array([member.reward for member in members])
+    rewards = rewards[np.isfinite(rewards)]
+    found: dict[str, float | None] = dict.fromkeys(MEASURES)
+    found |= {
+        "best/reward": best.reward,
+        "best/accuracy": None if best.evaluation is None else best.evaluation.accuracy,
+        "best/connections": best.genome.complexity.connections,
+        "population/reward_mean": _reduced(np.mean, rewards),
+        "population/reward_std": _reduced(np.std, rewards),
+        "population/reward_min": _reduced(np.min, rewards),
+        "population/accuracy_mean": _reduced(np.mean, accuracies(members)),
+        "population/failures": record.num_failures,
+        "population/evaluations": record.num_evaluations,
+    }
+    if record.champion is not None:
+        found |= champion_measures(record.champion)
+    for name, values in (
+        ("connections", [member.genome.complexity.connections for member in members]),
+        ("neurons", [len(member.genome.nodes) for member in members]),
+        ("layers", [num_layers(member) for member in members]),
+    ):
+        found[f"stats/{name}_mean"] = _reduced(np.mean, values)
+        found[f"stats/{name}_std"] = _reduced(np.std, values)
+    found |= {name: record.seconds.get(name.removeprefix("times/")) for name in MEASURES if name.startswith("times/")}
+    return {name: None if value is None or not np.isfinite(value) else value for name, value in found.items()}
+
+
+def champion_measures(champion: Champion) -> dict[str, float | None]:
+    """Return the measures whose names begin with ``champion/``."""
+    found: dict[str, float | None] = {"champion/connections": champion.individual.genome.complexity.connections}
+    for prefix, score in (("", champion.train), ("validation_", champion.validation), ("test_", champion.test)):
+        for name in ("reward", "accuracy", "rmse"):
+            found[f"champion/{prefix}{name}"] = None if score is None else getattr(score, name)
+    return found
+
+
+def num_layers(individual: Individual) -> int:
+    """Return the number of layers of an individual's graph, those of inputs and outputs included."""
+    return int(individual.genome.layers().max()) + 1
+
+
+def accuracies(members: Iterable[Individual]) -> list[float]:
+    """Return the accuracies of those individuals that have one."""
+    return [m.evaluation.accuracy for m in members if m.evaluation is not None and m.evaluation.accuracy is not None]
+
+
+def _reduced(function: Callable[[Any], Any], values: Any) -> float | None:
+    """A statistic, or None of nothing."""
+    return float(function(values)) if len(values) else None

@@ -1,0 +1,241 @@
+"""The run directory: where everything lies, how it is made, and what may be overwritten."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from topoevo.errors import CheckpointError, ParamsError
+from topoevo.reporting.atomic import write_atomically, write_json
+from topoevo.reporting.environment import describe_environment
+
+if TYPE_CHECKING:
+    from topoevo.experiment.params import Params
+
+#: Where new runs go if ``out_dir`` is not given, relative to the working directory.
+LOGS = Path("logs")
+
+#: Everything that a run writes; nothing else is ever deleted.
+_CONTENTS = (
+    "params.yaml",
+    "environment.json",
+    "run.log",
+    "metrics.csv",
+    "failures.jsonl",
+    "champion.json",
+    "champion.svg",
+    "champion.png",
+    "result.json",
+    "tensorboard",
+    "networks",
+    "checkpoint",
+)
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths of a run's files; the folder exists.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    """
+
+    path: Path
+
+    @property
+    def params(self) -> Path:
+        """Complete parameter file."""
+        return self.path / "params.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, processor, commit."""
+        return self.path / "environment.json"
+
+    @property
+    def log(self) -> Path:
+        """What the console said, and every generation."""
+        return self.path / "run.log"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per generation."""
+        return self.path / "metrics.csv"
+
+    @property
+    def failures(self) -> Path:
+        """One line per failed individual."""
+        return self.path / "failures.jsonl"
+
+    @property
+    def champion(self) -> Path:
+        """Network file of the best network so far."""
+        return self.path / "champion.json"
+
+    @property
+    def picture_svg(self) -> Path:
+        """Its picture."""
+        return self.path / "champion.svg"
+
+    @property
+    def picture_png(self) -> Path:
+        """Its picture in pixels."""
+        return self.path / "champion.png"
+
+    @property
+    def result(self) -> Path:
+        """How the run ended."""
+        return self.path / "result.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of events."""
+        return self.path / "tensorboard"
+
+    @property
+    def networks(self) -> Path:
+        """Folder of snapshots of the population."""
+        return self.path / "networks"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of what resuming needs."""
+        return self.path / "checkpoint"
+
+    @staticmethod
+    def check(params: Params) -> None:
+        """Find out, without writing anything, whether `create` would refuse.
+
+        Raises
+        ------
+        ParamsError
+            If ``out_dir`` is not empty and may not be overwritten, or the folder is not writable.
+        """
+        folder = LOGS if params.out_dir is None else Path(params.out_dir)
+        existing = next(one for one in (folder, *folder.absolute().parents) if one.exists() or one.is_symlink())
+        if not existing.is_dir():
+            raise ParamsError(f"out_dir: {existing} is a file, not a folder")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise ParamsError(f"out_dir: {folder} cannot be made: the folder {existing} is not writable")
+        if params.out_dir is None or existing is not folder or not any(folder.iterdir()):
+            return
+        if not _is_run(folder):
+            raise ParamsError(f"out_dir: {folder} has files in it that no run has written; choose another folder")
+        if not params.overwrite_output:
+            raise ParamsError(
+                f"out_dir: {folder} holds an earlier run; add --overwrite_output to replace it, "
+                f"--resume {folder} to continue it, or choose another folder"
+            )
+
+    @staticmethod
+    def create(params: Params, *, name: str = "defaults") -> RunDirectory:
+        """Make the folder of a new run, with its parameter file and what it runs on.
+
+        Parameters
+        ----------
+        params
+            Settings; ``out_dir`` names the folder, or ``logs/<time>-<name>-s<seed>`` is made.
+        name
+            Name of the parameter file, without folder and ending.
+
+        Raises
+        ------
+        ParamsError
+            If the folder holds anything that may not be overwritten, or is not writable.
+        """
+        RunDirectory.check(params)
+        try:
+            if params.out_dir is None:
+                run = RunDirectory(_make_new(LOGS, f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-s{params.seed}"))
+            else:
+                run = RunDirectory(Path(params.out_dir))
+                run.path.mkdir(parents=True, exist_ok=True)
+                run._clear()
+            # The parameter file first: it marks the folder as that of a run, which may be overwritten.
+            write_atomically(run.params, params.to_yaml())
+            write_json(run.environment, describe_environment())
+        except OSError as error:
+            raise ParamsError(
+                f"out_dir: {error.filename or params.out_dir or LOGS} cannot be written: {error.strerror or error}"
+            ) from error
+        return run
+
+    @staticmethod
+    def open(path: str | Path, params: Params | None = None) -> RunDirectory:
+        """Return the folder of an earlier run, to continue it.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        params
+            Settings to continue with. They replace those in the folder; None leaves all files as they are.
+
+        Raises
+        ------
+        CheckpointError
+            If there is no run in the folder, or it is not writable.
+        """
+        run = RunDirectory(Path(path))
+        if not run.path.is_dir():
+            raise CheckpointError(f"{path}: there is no such folder")
+        if not _is_run(run.path):
+            raise CheckpointError(f"{path}: is not the folder of a run: there is no params.yaml in it")
+        if params is None:
+            return run
+        try:
+            write_atomically(run.params, params.to_yaml())
+            try:
+                environment = json.loads(run.environment.read_text("utf-8"))
+                resumed = [*environment.get("resumed", []), describe_environment()]
+            except (OSError, ValueError, AttributeError, TypeError):
+                environment, resumed = {}, [describe_environment()]
+            write_json(run.environment, {**environment, "resumed": resumed})
+        except OSError as error:
+            raise CheckpointError(f"{error.filename or path} cannot be written: {error.strerror or error}") from error
+        return run
+
+    def shown(self) -> str:
+        """Return the path as a user would type it: relative to the working directory where that is shorter."""
+        try:
+            return str(self.path.resolve().relative_to(Path.cwd()))
+        except (ValueError, OSError):
+            return str(self.path)
+
+    def _clear(self) -> None:
+        """Delete what an earlier run wrote, and nothing else."""
+        # The mark of a run goes last, so that a deletion that was stopped half-way can be repeated.
+        for name in sorted(_CONTENTS, key=lambda one: one == "params.yaml"):
+            one = self.path / name
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one)
+            else:
+                one.unlink(missing_ok=True)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a run has made this folder."""
+    return (folder / "params.yaml").is_file() and (
+        (folder / "environment.json").is_file() or {one.name for one in folder.iterdir()} <= set(_CONTENTS)
+    )
+
+
+def _make_new(parent: Path, name: str) -> Path:
+    """A new folder; a number is added where the name is taken, even by a run that starts at the same time."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
