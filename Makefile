@@ -24,7 +24,8 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed
-	$(BIN)/python -m topoevo settings > docs/settings.md
+	@{ printf '# Settings\n\nEvery setting is a key of a parameter file and a flag `--<name>`; made by `make docs`.\n\n'; \
+		$(BIN)/python -m topoevo settings; } > docs/settings.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -25,6 +25,7 @@ commands:
   evaluate RUN|NETWORK.json [--data_dir DIR]     score a network on its training, validation and test samples
   predict RUN|NETWORK.json TABLE.csv             predict every row of a table
   draw RUN|NETWORK.json [--out PICTURE]          draw a network as .svg or .png
+  settings                                       print every setting as a markdown table
 
 `topoevo <command> --help` explains a command. A run is started with, for example:
   topoevo wlnn params/wlnn/digits-quick.yaml --seed 1
@@ -107,6 +108,12 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
 
         return draw_command(words, prog)
 
+    def settings(words: list[str], prog: str) -> int:
+        from topoevo.experiment.params import settings_table
+
+        print(settings_table(), end="")
+        return 0
+
     return {
         "wlnn": wlnn,
         "wann": wann,
@@ -114,6 +121,7 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         "evaluate": evaluate,
         "predict": predict,
         "draw": draw,
+        "settings": settings,
     }
 
 

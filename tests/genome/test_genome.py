@@ -277,7 +277,7 @@ def test_pickle_keeps_every_bit_and_drops_caches(evolve) -> None:
 
 def test_digest_is_the_same_on_every_platform() -> None:
     genome, _ = hand_made()
-    assert genome.digest == GOLDEN_DIGEST
+    assert genome.digest == "5c168ed3b461bf58"
 
 
 def test_digest_sees_every_gene(evolve) -> None:
@@ -446,6 +446,3 @@ def test_validate_sees_a_cycle_of_disabled_genes() -> None:
 def test_validate_checks_an_empty_genome() -> None:
     with pytest.raises(GenomeError, match="input"):
         Genome(np.zeros(0, NODE_DTYPE), np.zeros(0, CONNECTION_DTYPE)).validate()
-
-
-GOLDEN_DIGEST = "?"

@@ -43,8 +43,9 @@ class ConsoleObserver(Observer):
         """Say what is evolved, and start the display."""
         self._experiment = experiment
         params, task = experiment.params, experiment.task
-        sizes = f"{len(task.train)} training, {0 if task.validation is None else len(task.validation)} validation and "
-        self._print(f"{task.name}: {task.num_inputs} inputs, {task.num_outputs} outputs, {sizes}{len(task.test)} test samples")
+        held_out = "" if task.validation is None else f"{len(task.validation)} validation, "
+        sizes = f"{len(task.train)} training, {held_out}{len(task.test)} test samples"
+        self._print(f"{task.name}: {task.num_inputs} inputs, {task.num_outputs} outputs; {sizes}")
         first = f" from generation {experiment.first_generation}" if experiment.first_generation else ""
         self._print(
             f"evolving {params.population_size} networks for {params.num_generations} generations{first}, "

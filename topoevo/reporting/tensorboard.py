@@ -1,0 +1,126 @@
+"""An observer that writes events for TensorBoard."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from topoevo.experiment.records import GenerationRecord, Observer, Outcome
+from topoevo.reporting.measures import MEASURES, accuracies, champion_measures, measures_of
+
+if TYPE_CHECKING:
+    from topoevo.experiment.experiment import Experiment
+    from topoevo.experiment.params import Params
+
+#: What the table of hyperparameters compares runs by.
+_COMPARED = ("champion/test_accuracy", "champion/test_reward", "champion/connections", "best/reward")
+
+
+class TensorBoardObserver(Observer):
+    """Write scalars, histograms, settings and the champion's picture; the step is the generation.
+
+    Parameters
+    ----------
+    folder
+        Folder of the events.
+    picture
+        PNG file that another observer draws, earlier in the list; shown whenever it has changed.
+
+    Notes
+    -----
+    The set of tags does not grow with the generations. After a resume, what was written of generations that run again
+    is purged. Scores at the end of the run stand at the step after the last generation.
+    """
+
+    def __init__(self, folder: Path, *, picture: Path | None = None) -> None:
+        self._folder = folder
+        self._picture = picture
+        self._picture_time: int | None = None
+        self._writer: Any = None
+
+    def on_start(self, experiment: Experiment) -> None:
+        """Open a file of events, and write the settings."""
+        from tensorboardX.event_file_writer import EventFileWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        self._writer = EventFileWriter(str(self._folder))
+        first = experiment.first_generation
+        if first:
+            # The version event makes TensorBoard look at session starts at all.
+            self._add(Event(step=first, file_version="brain.Event:2"))
+            self._add(Event(step=first, session_log=SessionLog(status=SessionLog.START)))
+        self._write_settings(experiment.params, first)
+        self._writer.flush()
+
+    def on_generation(self, record: GenerationRecord) -> None:
+        """Write all measures of a generation."""
+        from tensorboardX import summary
+
+        step = record.generation
+        self._write_scalars(measures_of(record), step)
+        members = record.population.members
+        connections = [member.genome.complexity.connections for member in members]
+        for name, values in (("accuracy", accuracies(members)), ("connections", connections)):
+            if values:
+                self._write(summary.histogram(f"population/{name}", values, bins="auto", max_bins=60), step)
+        self._write_picture(step)
+        # An event that is still in memory when the process is killed would be missing after a resume.
+        self._writer.flush()
+
+    def on_end(self, outcome: Outcome) -> None:
+        """Write the champion's final scores, and close the file."""
+        from tensorboardX import summary
+
+        if self._writer is None:
+            return
+        if outcome.champion is not None:
+            self._write_scalars(champion_measures(outcome.champion), outcome.generations)
+            self._write_picture(outcome.generations)
+        self._write(summary.hparams({}, {})[2], outcome.generations)
+        self._writer.close()
+
+    def _write_settings(self, params: Params, step: int) -> None:
+        """Settings as text, and as hyperparameters of this same run (`add_hparams` would make another one)."""
+        from tensorboardX import summary
+
+        self._write(summary.text("params", "```yaml\n" + params.to_yaml() + "```"), step)
+        values = params.model_dump()
+        shown = {name: one for name, one in values.items() if isinstance(one, (bool, int, float, str))}
+        lists = {name: " ".join(map(str, one)) for name, one in values.items() if isinstance(one, (list, tuple))}
+        for part in summary.hparams({**shown, **lists}, dict.fromkeys(_COMPARED))[:2]:
+            self._write(part, step)
+
+    def _write_scalars(self, measures: Mapping[str, float | None], step: int) -> None:
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        known = [(name, measures.get(name)) for name in MEASURES]
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in known if value is not None]
+        self._write(Summary(value=values), step)
+
+    def _write_picture(self, step: int) -> None:
+        """The picture as it lies on the disk, if it is a new one."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        if self._picture is None or not self._picture.exists():
+            return
+        changed = self._picture.stat().st_mtime_ns
+        if changed == self._picture_time:
+            return
+        self._picture_time = changed
+        png = self._picture.read_bytes()
+        # The header of a PNG file begins with its size.
+        width, height = struct.unpack(">II", png[16:24])
+        image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+        self._write(Summary(value=[Summary.Value(tag="champion/picture", image=image)]), step)
+
+    def _write(self, content: Any, step: int) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._add(Event(summary=content, step=step))
+
+    def _add(self, event: Any) -> None:
+        event.wall_time = time.time()
+        self._writer.add_event(event)
