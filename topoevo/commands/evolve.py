@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from topoevo.errors import ParamsError
+from topoevo.errors import CheckpointError, ParamsError
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.params import Params, load_params
 
@@ -138,7 +144,7 @@ def _observers(console: ConsoleObserver, directory: RunDirectory) -> list[Observ
     from topoevo.reporting.files import FilesObserver
     from topoevo.reporting.tensorboard import TensorBoardObserver
 
-    console.attach(directory)
+    console.run = directory
     return [FilesObserver(directory), TensorBoardObserver(directory.tensorboard), console]
 
 

@@ -219,14 +219,15 @@ def _assemble(raw: RawData, settings: DataSettings, default_scaling: str, datase
     inputs, targets = raw.inputs, raw.targets.astype(np.int32 if classes else np.float64, copy=False)
     test_inputs, test_targets = raw.test_inputs, raw.test_targets
     if test_inputs is None or test_targets is None:
-        rng = generator(TEST_SPLIT_SEED, Stream.SPLIT, 1)
-        kept, held = hold_out(len(inputs), settings.test_ratio, rng=rng, labels=targets if classes else None)
+        labels = targets if classes else None
+        kept, held = hold_out(len(inputs), settings.test_ratio, seed=TEST_SPLIT_SEED, labels=labels)
         test_inputs, test_targets = inputs[held], targets[held]
         inputs, targets = inputs[kept], targets[kept]
     validation: tuple[NDArray[Any], NDArray[Any]] | None = None
     if settings.validation_ratio > 0:
-        rng = generator(settings.seed, Stream.SPLIT, 0)
-        kept, held = hold_out(len(inputs), settings.validation_ratio, rng=rng, labels=targets if classes else None)
+        labels = targets if classes else None
+        seed = int(generator(settings.seed, Stream.SPLIT).integers(2**31))
+        kept, held = hold_out(len(inputs), settings.validation_ratio, seed=seed, labels=labels)
         validation = inputs[held], targets[held]
         inputs, targets = inputs[kept], targets[kept]
     scaling = default_scaling if settings.input_scaling == "default" else settings.input_scaling

@@ -11,28 +11,29 @@ from topoevo.errors import TaskError
 
 
 def hold_out(
-    num_samples: int, ratio: float, *, rng: np.random.Generator, labels: NDArray[Any] | None = None
+    num_samples: int, ratio: float, *, seed: int, labels: NDArray[Any] | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the indices of the samples that stay and of those that are held out.
 
-    With labels, every class gives its share, rounded down, and what is missing then comes from the classes that
-    lost most by rounding; so a class with a single sample stays.
+    The samples are those of ``sklearn.model_selection.train_test_split(test_size=ratio, stratify=labels,
+    random_state=seed)``, so that results compare with other programs' on the same split.
 
     Parameters
     ----------
     num_samples
         Number of samples, at least 2.
     ratio
-        Share to hold out, in (0, 1); rounded, but at least one sample stays and one is held out.
-    rng
-        Draws the samples.
+        Share to hold out, in (0, 1); at least one sample stays and one is held out.
+    seed
+        Decides which ones.
     labels : int [num_samples], optional
-        Class indices.
+        Class indices. Every class gives its share, unless a class has a single sample or fewer samples than there are
+        classes are held out; then classes are ignored.
 
     Returns
     -------
     kept, held : intp [num_kept], intp [num_held]
-        Ascending; disjoint and together all indices.
+        In shuffled order; disjoint and together all indices.
 
     Raises
     ------
@@ -41,13 +42,12 @@ def hold_out(
     """
     if num_samples < 2:
         raise TaskError(f"{num_samples} sample(s) are too few to hold some out")
-    num_held = min(max(round(ratio * num_samples), 1), num_samples - 1)
-    order = rng.permutation(num_samples)
+    from sklearn.model_selection import train_test_split
+
+    num_held = min(max(int(np.ceil(ratio * num_samples)), 1), num_samples - 1)
     if labels is not None:
-        shuffled = labels[order]
-        by_class = np.argsort(shuffled, kind="stable")
-        counts = np.unique(shuffled, return_counts=True)[1]
-        # Sample number r of a class of c is held out before sample r' of a class of c' if r / c < r' / c'.
-        position = np.concatenate([np.arange(1, count + 1) / count for count in counts])
-        order = order[by_class[np.argsort(position, kind="stable")]]
-    return np.sort(order[num_held:]), np.sort(order[:num_held])
+        counts = np.unique(labels, return_counts=True)[1]
+        if counts.min() < 2 or min(num_held, num_samples - num_held) < len(counts):
+            labels = None
+    kept, held = train_test_split(np.arange(num_samples), test_size=num_held, stratify=labels, random_state=seed)
+    return kept, held

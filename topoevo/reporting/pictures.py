@@ -1,0 +1,88 @@
+"""Pictures of networks: layers from left to right, nodes colored by activation, edges by the sign of their weight."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from topoevo.experiment.records import Champion
+from topoevo.genome import Genome
+from topoevo.reporting import picture_graphviz, picture_matplotlib
+from topoevo.reporting.picture_scene import make_scene
+
+if TYPE_CHECKING:
+    from topoevo.tasks.task import Task
+
+
+def draw_champion(champion: Champion, task: Task, svg: Path, png: Path) -> None:
+    """Draw a champion with its scores and the names of its inputs and outputs; see `draw_network`."""
+    scores = []
+    for name, score in (("test", champion.test), ("validation", champion.validation), ("training", champion.train)):
+        if score is not None and score.accuracy is not None:
+            scores.append(f"{name} accuracy {score.accuracy:.4f}")
+        elif score is not None:
+            scores.append(f"{name} reward {score.reward:.4g}" if score.rmse is None else f"{name} RMSE {score.rmse:.4g}")
+    size = champion.individual.genome.complexity
+    words = [f"{size.connections} connections", f"{size.hidden} hidden nodes", f"generation {champion.generation}"]
+    draw_network(
+        champion.individual.genome,
+        svg,
+        png,
+        title=task.name,
+        subtitle="  ·  ".join([*scores, *words]),
+        input_names=task.input_names,
+        output_names=task.output_names,
+    )
+
+
+def draw_network(
+    genome: Genome,
+    svg: Path,
+    png: Path,
+    *,
+    title: str = "",
+    subtitle: str = "",
+    input_names: Sequence[str] = (),
+    output_names: Sequence[str] = (),
+) -> None:
+    """Draw the part of a genome that computes something, and replace both files in one step each.
+
+    Parameters
+    ----------
+    genome
+        What to draw. Inputs that nothing reads are left out; a bias is a dark ring round its node.
+    svg, png
+        Files to write; their folder must exist.
+    title, subtitle
+        Lines above the network.
+    input_names, output_names
+        Of all input and output nodes; names of inputs are shown where there are few of them.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+
+    Notes
+    -----
+    Drawn by graphviz where its program ``dot`` is installed, else by matplotlib; the layout is the same.
+    """
+    scene = make_scene(
+        genome, title=title, subtitle=subtitle, input_names=input_names, output_names=output_names
+    )
+    parts = [path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in (svg, png)]
+    try:
+        try:
+            if not picture_graphviz.is_installed():
+                raise FileNotFoundError("dot")
+            picture_graphviz.draw(scene, *parts)
+        except (OSError, subprocess.SubprocessError):
+            picture_matplotlib.draw(scene, *parts)
+        for part, path in zip(parts, (svg, png), strict=True):
+            os.replace(part, path)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
