@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import GenomeError
-from topoevo.genome import Genome, Role
+from topoevo.genome import Genome
+from topoevo.genome.genes import BIAS, HIDDEN, INPUT, OUTPUT
 from topoevo.genome.topology import longest_path_layers
 
 
@@ -125,15 +126,15 @@ def compile_network(genome: Genome) -> Network:
     layer = longest_path_layers(len(role), source, target)
 
     # Sorting by stage keeps inputs first and outputs last; within hidden nodes the layer is a topological order.
-    stage = np.select([role == Role.INPUT, role == Role.BIAS, role == Role.HIDDEN], [0, 1, 2], 3)
+    stage = np.select([role == INPUT, role == BIAS, role == HIDDEN], [0, 1, 2], 3)
     nodes = np.flatnonzero(active_nodes)
     nodes = nodes[np.lexsort((nodes, np.where(stage == 2, layer, 0)[nodes], stage[nodes]))]
     row = np.full(len(role), -1, np.int32)
     row[nodes] = np.arange(len(nodes), dtype=np.int32)
 
-    inputs = np.flatnonzero(role == Role.INPUT)
-    used = nodes[role[nodes] == Role.INPUT]
-    has_bias = bool((role[nodes] == Role.BIAS).any())
+    inputs = np.flatnonzero(role == INPUT)
+    used = nodes[role[nodes] == INPUT]
+    has_bias = bool((role[nodes] == BIAS).any())
     num_sources = len(used) + int(has_bias)
     order = np.lexsort((row[source], row[target]))
     genes, source, target = genes[order], row[source[order]], row[target[order]]
@@ -141,7 +142,7 @@ def compile_network(genome: Genome) -> Network:
         raise GenomeError("a connection ends at an input or bias node")
     return Network(
         num_inputs=len(inputs),
-        num_outputs=int(np.count_nonzero(role == Role.OUTPUT)),
+        num_outputs=int(np.count_nonzero(role == OUTPUT)),
         node_id=genome.nodes["id"][nodes],
         input_index=np.searchsorted(inputs, used).astype(np.int32),
         has_bias=has_bias,

@@ -16,6 +16,9 @@ class Role(IntEnum):
     OUTPUT = 3
 
 
+#: The same as plain integers: looking up a member of an enumeration costs more than the comparison it is for.
+INPUT, BIAS, HIDDEN, OUTPUT = (int(role) for role in Role)
+
 #: One row per node, sorted by ``id``. ``activation`` is a code of `topoevo.activations`.
 NODE_DTYPE = np.dtype([("id", np.int32), ("role", np.int8), ("activation", np.int8)])
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
 from topoevo.errors import GenomeError
-from topoevo.genome.genes import CONNECTION_DTYPE, NODE_DTYPE, UNSET, Role
+from topoevo.genome.genes import BIAS, CONNECTION_DTYPE, HIDDEN, INPUT, NODE_DTYPE, OUTPUT, UNSET, Role
 from topoevo.genome.innovation import InnovationTracker
 from topoevo.genome.topology import longest_path_layers, reachable
 
@@ -104,11 +104,11 @@ class Genome:
             tracker.reserve_nodes(num_nodes - tracker.next_node)
         nodes = np.zeros(num_nodes, NODE_DTYPE)
         nodes["id"] = np.arange(num_nodes)
-        nodes["role"] = Role.INPUT
+        nodes["role"] = INPUT
         nodes["activation"] = ACTIVATIONS["linear"].code
         if bias:
-            nodes["role"][num_inputs] = Role.BIAS
-        nodes["role"][outputs] = Role.OUTPUT
+            nodes["role"][num_inputs] = BIAS
+        nodes["role"][outputs] = OUTPUT
         nodes["activation"][outputs] = ACTIVATIONS[output_activation].code
 
         drawn = rng.random((num_inputs, num_outputs)) < p_enabled
@@ -135,17 +135,17 @@ class Genome:
     @property
     def num_inputs(self) -> int:
         """Number of input nodes, the bias node not counted."""
-        return int(np.count_nonzero(self.nodes["role"] == Role.INPUT))
+        return int(np.count_nonzero(self.nodes["role"] == INPUT))
 
     @property
     def num_outputs(self) -> int:
         """Number of output nodes."""
-        return int(np.count_nonzero(self.nodes["role"] == Role.OUTPUT))
+        return int(np.count_nonzero(self.nodes["role"] == OUTPUT))
 
     @property
     def bias_id(self) -> int | None:
         """Id of the bias node, or None."""
-        rows = np.flatnonzero(self.nodes["role"] == Role.BIAS)
+        rows = np.flatnonzero(self.nodes["role"] == BIAS)
         return int(self.nodes["id"][rows[0]]) if len(rows) else None
 
     def layers(self) -> NDArray[np.int32]:
@@ -157,8 +157,8 @@ class Genome:
         enabled = self.connections["enabled"]
         layer = longest_path_layers(len(self.nodes), self.source_row[enabled], self.target_row[enabled])
         role = self.nodes["role"]
-        layer[role == Role.HIDDEN] = np.maximum(layer[role == Role.HIDDEN], 1)
-        outputs = role == Role.OUTPUT
+        layer[role == HIDDEN] = np.maximum(layer[role == HIDDEN], 1)
+        outputs = role == OUTPUT
         layer[outputs] = max(int(layer[~outputs].max(initial=0)) + 1, 1)
         return layer
 
@@ -175,11 +175,11 @@ class Genome:
         """
         role = self.nodes["role"]
         enabled = self.connections["enabled"]
-        rows = np.flatnonzero(enabled & (role[self.source_row] != Role.BIAS))
+        rows = np.flatnonzero(enabled & (role[self.source_row] != BIAS))
         source, target = self.source_row[rows], self.target_row[rows]
-        through = reachable(role == Role.INPUT, source, target) & reachable(role == Role.OUTPUT, target, source)
-        computed = (through & (role == Role.HIDDEN)) | (role == Role.OUTPUT)
-        carries = (through | (role == Role.BIAS))[self.source_row]
+        through = reachable(role == INPUT, source, target) & reachable(role == OUTPUT, target, source)
+        computed = (through & (role == HIDDEN)) | (role == OUTPUT)
+        carries = (through | (role == BIAS))[self.source_row]
         connections = enabled & computed[self.target_row] & carries
         nodes = computed.copy()
         nodes[self.source_row[connections]] = True
@@ -190,11 +190,11 @@ class Genome:
         """Size of the active part."""
         nodes, connections = self.active
         role = self.nodes["role"]
-        from_bias = role[self.source_row] == Role.BIAS
+        from_bias = role[self.source_row] == BIAS
         return Complexity(
             connections=int(np.count_nonzero(connections & ~from_bias)),
             biases=int(np.count_nonzero(connections & from_bias)),
-            hidden=int(np.count_nonzero(nodes & (role == Role.HIDDEN))),
+            hidden=int(np.count_nonzero(nodes & (role == HIDDEN))),
         )
 
     @cached_property
@@ -247,7 +247,7 @@ class Genome:
         bias_id = self.bias_id
         if bias and bias_id is not None and bias_id != old["source"]:
             genes.append((tracker.connection(bias_id, new.node), bias_id, new.node, UNSET if unset else np.float32(0)))
-        node = np.array([(new.node, Role.HIDDEN, ACTIVATIONS[activation].code)], NODE_DTYPE)
+        node = np.array([(new.node, HIDDEN, ACTIVATIONS[activation].code)], NODE_DTYPE)
         connections = self.connections.copy()
         connections["enabled"][row] = False
         return Genome(_merge(self.nodes, node, "id"), _merge(connections, _new_connections(genes), "innovation"))
@@ -273,7 +273,7 @@ class Genome:
             return Genome(self.nodes, connections)
         source_row, target_row = self._node_row(source), self._node_row(target)
         role = self.nodes["role"]
-        if role[source_row] == Role.OUTPUT or role[target_row] in (Role.INPUT, Role.BIAS):
+        if role[source_row] == OUTPUT or role[target_row] in (INPUT, BIAS):
             raise GenomeError(
                 f"a connection cannot lead from {Role(role[source_row]).name.lower()} node {source} "
                 f"to {Role(role[target_row]).name.lower()} node {target}"

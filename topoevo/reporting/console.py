@@ -113,14 +113,16 @@ class _Screen:
     def __init__(self, stream: TextIO, experiment: Experiment) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.table import Column
 
         first, total = experiment.first_generation, experiment.params.num_generations
         self._progress: Progress = Progress(
-            TextColumn("[bold]generations"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[best]}"),
-            TextColumn("[dim]{task.fields[pace]}"),
+            # On a narrow terminal the words are cut, so that the display stays one line.
+            TextColumn("[bold]generation", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=24, complete_style="cyan", finished_style="green"),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[best]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            TextColumn("[dim]{task.fields[pace]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=Console(file=stream, highlight=False),
             transient=True,
             refresh_per_second=8,

@@ -42,18 +42,20 @@ def source(scene: Scene) -> str:
     graph = graphviz.Digraph(
         graph_attr={
             "outputorder": "edgesfirst",
-            "bb": f"0,0,{scene.width:.2f},{scene.height:.2f}",
+            # Boxes of words may reach over the edge.
+            "viewport": f"{scene.width:.2f},{scene.height:.2f},1,{scene.width / 2:.2f},{scene.height / 2:.2f}",
             "pad": "0",
             "margin": "0",
             "dpi": str(_DOTS_PER_INCH),
             "bgcolor": "white",
             "fontname": _FONT,
+            "tooltip": " ",
         },
         node_attr={"shape": "circle", "style": "filled", "fixedsize": "true", "label": "", "fontname": _FONT},
         edge_attr={"arrowhead": "none"},
     )
     for corner, (x, y) in {"a": (0.0, 0.0), "b": (scene.width, scene.height)}.items():
-        # Invisible nodes in two corners hold the size of the picture.
+        # Graphviz moves everything to the lower left; invisible nodes in two corners hold it in place.
         graph.node(corner, pos=_point(x, y), shape="point", style="invis", width="0.01", height="0.01")
     ends = []
     for number, curve in enumerate(scene.curves):
@@ -95,7 +97,7 @@ def source(scene: Scene) -> str:
             height=f"{1.4 * words.size / 72:.4f}",
             fontsize=f"{words.size:.2f}",
             fontcolor=words.color,
-            fontname=_FONT.replace(",", " Bold,", 1) if words.bold else _FONT,
+            fontname="Helvetica-Bold" if words.bold else _FONT,
         )
     return str(graph.source)
 

@@ -73,7 +73,8 @@ def lay_out(genome: Genome) -> Layout:
     x = _columns(members, column, y)
     gaps = np.array([_gap(len(one), height) for one in members])
     limit = np.where(is_output, 11.0, np.where(role[rows] == Role.INPUT, 6.0, 8.0))
-    radius = np.clip(0.42 * gaps[column], 3.2, limit)
+    staggered = np.array([_num_staggered(len(one)) > 1 for one in members])[column]
+    radius = np.clip(0.42 * gaps[column], 3.2, np.where(staggered, np.minimum(limit, 0.4 * _STAGGER), limit))
     weight = np.nan_to_num(genome.connections["weight"][drawn])
     return Layout(rows, np.stack([x, y], axis=1), radius, edges, weight, has_bias)
 
@@ -90,15 +91,15 @@ def _gap(count: int, height: float) -> float:
 
 def _even(count: int, height: float) -> NDArray[np.float64]:
     """Heights of a layer in even steps from top to bottom, around the middle."""
-    step = min(height / max(count, 1), 46.0)
-    return (np.arange(count)[::-1] - (count - 1) / 2) * step
+    step = min(height / max(count, 1), 64.0)
+    return np.asarray((np.arange(count)[::-1] - (count - 1) / 2) * step, np.float64)
 
 
 def _heights(
     members: list[NDArray[np.int64]], edges: NDArray[np.int64], is_output: NDArray[np.bool_], height: float
 ) -> NDArray[np.float64]:
     """Height of every node, around 0."""
-    y = np.zeros(len(is_output))
+    y: NDArray[np.float64] = np.zeros(len(is_output))
     for nodes in members:
         y[nodes] = _even(len(nodes), height)
     if len(edges) == 0:
@@ -124,7 +125,7 @@ def _apart(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     steps = gap * np.arange(len(wanted))
     down = np.minimum.accumulate(wanted + steps) - steps
     up = np.maximum.accumulate((wanted + steps)[::-1])[::-1] - steps
-    return (down + up) / 2
+    return np.asarray((down + up) / 2, np.float64)
 
 
 def _columns(

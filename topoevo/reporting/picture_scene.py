@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
 from topoevo.genome import Genome, Role
@@ -103,7 +104,8 @@ def make_scene(
     legend = _Legend(genome, layout)
     low, high = layout.position.min(axis=0), layout.position.max(axis=0)
     inner = max(high[0] - low[0], 120.0)
-    room = max(inner + sum(margins), legend.narrowest + 2 * _MARGIN, _text_width(title, 15), _text_width(subtitle, 10.5))
+    lines = max(_text_width(title, 15), _text_width(subtitle, 10.5))
+    room = max(inner + sum(margins), legend.narrowest + 2 * _MARGIN, lines)
     legend_height = legend.place(scene, x=_MARGIN, width=room - 2 * _MARGIN, bottom=_MARGIN - 6)
     bottom = _MARGIN + legend_height + 18
     header = (24 if title else 0) + (17 if subtitle else 0)
@@ -150,42 +152,44 @@ def _name_size(layout: Layout, names: dict[int, str], largest: float) -> float:
     return float(np.clip(0.95 * gap, 5.0, largest))
 
 
-def _add_curves(scene: Scene, layout: Layout, position: np.ndarray) -> None:
+def _add_curves(scene: Scene, layout: Layout, position: NDArray[np.float64]) -> None:
     """Edges, the weakest first."""
     magnitude = np.abs(layout.weight)
     # A few huge weights should not make all others invisible.
     reference = float(np.quantile(magnitude, 0.95)) if len(magnitude) else 1.0
     strength = np.minimum(magnitude / (reference or 1.0), 1.0)
     # Many edges are thinner and more transparent, so that single ones can still be followed.
-    density = float(np.clip((len(magnitude) / 60) ** -0.35, 0.35, 1.2))
+    density = float(np.clip((max(len(magnitude), 1) / 60) ** -0.35, 0.35, 1.2))
     for index in np.argsort(strength, kind="stable"):
         source, target = layout.edges[index]
-        start = position[source] + [layout.radius[source], 0]
-        end = position[target] - [layout.radius[target], 0]
-        reach = max(0.5 * (end[0] - start[0]), 8.0)
-        points = (start, start + [reach, 0], end - [reach, 0], end)
+        start, end = position[source, 0] + layout.radius[source], position[target, 0] - layout.radius[target]
+        y_start, y_end = position[source, 1], position[target, 1]
+        reach = max(0.5 * (end - start), 8.0)
+        points = ((start, y_start), (start + reach, y_start), (end - reach, y_end), (end, y_end))
         scene.curves.append(
             Curve(
                 points=tuple((float(x), float(y)) for x, y in points),
-                width=float((0.35 + 2.4 * strength[index]) * density),
+                width=float((0.55 + 2.2 * strength[index]) * density),
                 color=POSITIVE if layout.weight[index] >= 0 else NEGATIVE,
-                opacity=float((0.22 + 0.63 * strength[index]) * min(density + 0.25, 1.0)),
+                opacity=float((0.34 + 0.52 * strength[index]) * min(density + 0.25, 1.0)),
                 tooltip=f"weight {layout.weight[index]:.4g}",
             )
         )
 
 
-def _add_circles(scene: Scene, genome: Genome, layout: Layout, position: np.ndarray, names: dict[int, str]) -> None:
+def _add_circles(
+    scene: Scene, genome: Genome, layout: Layout, position: NDArray[np.float64], names: dict[int, str]
+) -> None:
     """Nodes; a thick ring is a bias."""
     for index, (row, (x, y), radius) in enumerate(zip(layout.rows, position, layout.radius, strict=True)):
         gene = genome.nodes[row]
         is_input = gene["role"] == Role.INPUT
         activation = ACTIVATIONS_BY_CODE[gene["activation"]]
-        ring = (INK, min(0.28 * radius, 2.0)) if layout.has_bias[index] else ("#5a5a5a", 0.7)
+        stroke, width = (INK, min(0.22 * radius, 1.8)) if layout.has_bias[index] else ("#5a5a5a", 0.7)
         words = f"{Role(gene['role']).name.lower()} node {gene['id']} {names.get(index, '')}".strip()
         words = words if is_input else f"{words}: {activation.name}{', with bias' if layout.has_bias[index] else ''}"
         fill = _INPUT_FILL if is_input else activation.color
-        scene.circles.append(Circle(float(x), float(y), float(radius), fill, *ring, tooltip=words))
+        scene.circles.append(Circle(float(x), float(y), float(radius), fill, stroke, width, words))
 
 
 class _Legend:

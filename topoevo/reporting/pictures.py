@@ -23,8 +23,10 @@ def draw_champion(champion: Champion, task: Task, svg: Path, png: Path) -> None:
     for name, score in (("test", champion.test), ("validation", champion.validation), ("training", champion.train)):
         if score is not None and score.accuracy is not None:
             scores.append(f"{name} accuracy {score.accuracy:.4f}")
+        elif score is not None and score.rmse is not None:
+            scores.append(f"{name} RMSE {score.rmse:.4g}")
         elif score is not None:
-            scores.append(f"{name} reward {score.reward:.4g}" if score.rmse is None else f"{name} RMSE {score.rmse:.4g}")
+            scores.append(f"{name} reward {score.reward:.4g}")
     size = champion.individual.genome.complexity
     words = [f"{size.connections} connections", f"{size.hidden} hidden nodes", f"generation {champion.generation}"]
     draw_network(

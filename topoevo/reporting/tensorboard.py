@@ -46,8 +46,9 @@ class TensorBoardObserver(Observer):
         from tensorboardX.event_file_writer import EventFileWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-        self._writer = EventFileWriter(str(self._folder))
         first = experiment.first_generation
+        # File names have only the second in them: the suffix keeps a resumed run from replacing an earlier file.
+        self._writer = EventFileWriter(str(self._folder), filename_suffix=f".{first:06d}")
         if first:
             # The version event makes TensorBoard look at session starts at all.
             self._add(Event(step=first, file_version="brain.Event:2"))

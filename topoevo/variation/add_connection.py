@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from topoevo.genome import Genome, InnovationTracker, Role
-from topoevo.genome.genes import UNSET
+from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome.genes import BIAS, HIDDEN, OUTPUT, UNSET
 from topoevo.genome.topology import longest_path_layers
 from topoevo.registry import option
 from topoevo.variation.mutation import MUTATIONS, Mutation
@@ -35,7 +35,7 @@ class AddConnection(Mutation):
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with one more connection, or None if every legal pair is connected."""
         if self.max_connections is not None:
-            from_bias = genome.nodes["role"][genome.source_row] == Role.BIAS
+            from_bias = genome.nodes["role"][genome.source_row] == BIAS
             if np.count_nonzero(genome.connections["enabled"] & ~from_bias) >= self.max_connections:
                 return None
         pair = draw_legal_pair(genome, rng, output_connections=self.output_connections)
@@ -67,9 +67,9 @@ def draw_legal_pair(
         Node ids.
     """
     role = genome.nodes["role"]
-    is_target = (role == Role.HIDDEN) | (role == Role.OUTPUT) if output_connections else role == Role.HIDDEN
+    is_target = (role == HIDDEN) | (role == OUTPUT) if output_connections else role == HIDDEN
     targets = np.flatnonzero(is_target)
-    sources = np.flatnonzero(role != Role.OUTPUT)
+    sources = np.flatnonzero(role != OUTPUT)
     if len(targets) == 0:
         return None
     bit = np.full(len(role), -1, np.int64)

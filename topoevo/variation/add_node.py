@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from topoevo.genome import Genome, InnovationTracker, Role
+from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome.genes import BIAS
 from topoevo.registry import option
 from topoevo.variation.mutation import MUTATIONS, Mutation
 
@@ -27,7 +28,7 @@ class AddNode(Mutation):
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with one more hidden node, or None if there is no connection to split."""
         enabled = genome.connections["enabled"]
-        rows = np.flatnonzero(enabled & (genome.nodes["role"][genome.source_row] != Role.BIAS))
+        rows = np.flatnonzero(enabled & (genome.nodes["role"][genome.source_row] != BIAS))
         if len(rows) == 0 or (self.max_connections is not None and len(rows) >= self.max_connections):
             return None
         innovation = int(genome.connections["innovation"][rows[rng.integers(len(rows))]])

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from topoevo.genome import Genome, InnovationTracker, Role
+from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome.genes import BIAS
 from topoevo.variation.mutation import MUTATIONS, Mutation
 
 
@@ -21,7 +22,7 @@ class RemoveConnection(Mutation):
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with one connection gene less, or None if it has a single one."""
         enabled = genome.connections["enabled"]
-        rows = np.flatnonzero(enabled & (genome.nodes["role"][genome.source_row] != Role.BIAS))
+        rows = np.flatnonzero(enabled & (genome.nodes["role"][genome.source_row] != BIAS))
         if len(rows) < 2:
             return None
         return genome.without_connection(int(genome.connections["innovation"][rows[rng.integers(len(rows))]]))
