@@ -101,7 +101,11 @@ def test_edges_by_kind(evolve, seed: int) -> None:
 def test_the_network_computes_what_the_graph_says(evolve, reference, seed: int) -> None:
     # With activations for which f(0) = 0 and no bias, what pruning removes is silent in the full graph too.
     genome = evolve(
-        seed, bias=False, activations=("linear", "tanh", "relu", "abs", "inverse", "sine"), num_mutations=60, p_remove=0.3
+        seed,
+        bias=False,
+        activations=("linear", "tanh", "relu", "abs", "inverse", "sine"),
+        num_mutations=60,
+        p_remove=0.3,
     )
     network = compile_network(genome)
     inputs = np.random.default_rng(seed).normal(size=(genome.num_inputs, 7))

@@ -39,7 +39,8 @@ def test_the_patterns_catch(text: str, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["rng: np.random.Generator", "np.random.default_rng(seed)", "np.random.SeedSequence(1)", "import randomness"]
+    "text",
+    ["rng: np.random.Generator", "np.random.default_rng(seed)", "np.random.SeedSequence(1)", "import randomness"],
 )
 def test_the_patterns_let_generators_pass(text: str) -> None:
     assert not any(re.search(pattern, text, re.MULTILINE) for pattern in FORBIDDEN.values())

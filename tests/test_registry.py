@@ -37,7 +37,9 @@ def test_a_new_file_is_found_at_the_first_look(package, look) -> None:
 
 def test_unknown_names_are_answered_with_the_closest(package) -> None:
     things = __import__(package).THINGS
-    with pytest.raises(UnknownNameError, match=r"unknown thing 'latte'; did you mean 'late'\? \(known: late\)") as caught:
+    with pytest.raises(
+        UnknownNameError, match=r"unknown thing 'latte'; did you mean 'late'\? \(known: late\)"
+    ) as caught:
         things["latte"]
     assert isinstance(caught.value, TopoevoError)
     assert things.get("late").name == "late"
@@ -60,6 +62,8 @@ def test_names_come_sorted(package) -> None:
     assert list(things) == ["ape", "late", "zebra"]
 
 
-@pytest.mark.xfail(strict=True, reason="Mapping.get catches KeyError alone, so get of an unknown name raises UnknownNameError")
+@pytest.mark.xfail(
+    strict=True, reason="Mapping.get catches KeyError alone, so get of an unknown name raises UnknownNameError"
+)
 def test_get_of_an_unknown_name_is_the_default(package) -> None:
     assert __import__(package).THINGS.get("nothing") is None

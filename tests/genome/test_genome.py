@@ -251,7 +251,9 @@ def test_the_callers_record_arrays_stay_the_callers() -> None:
     assert fingerprint(copy) == fingerprint(genome)
 
 
-@pytest.mark.xfail(strict=True, reason="the cached arrays of a genome are writeable: an edit in place is silent and lasting")
+@pytest.mark.xfail(
+    strict=True, reason="the cached arrays of a genome are writeable: an edit in place is silent and lasting"
+)
 @pytest.mark.parametrize("name", ["active", "source_row", "target_row"])
 def test_cached_arrays_are_read_only(name: str) -> None:
     genome, _ = hand_made()
@@ -347,9 +349,7 @@ def test_active_part_is_what_lies_between_inputs_and_outputs(evolve, seed: int, 
     used = set().union(*(networkx.ancestors(without_bias, o) | {o} for o in of[Role.OUTPUT]))
     through = fed & used
     computed = (through & of[Role.HIDDEN]) | of[Role.OUTPUT]
-    edges = {
-        (s, t) for s, t in graph.edges if t in computed and (s in through or s in of[Role.BIAS])
-    }
+    edges = {(s, t) for s, t in graph.edges if t in computed and (s in through or s in of[Role.BIAS])}
     nodes, connections = genome.active
     expected_nodes = computed | {s for s, _ in edges}
     assert {i for i, a in zip(ids, nodes, strict=True) if a} == expected_nodes

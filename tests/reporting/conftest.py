@@ -21,9 +21,7 @@ def make_genome(seed=0, *, num_inputs=6, num_outputs=3, bias=True, num_splits=4,
     genome = Genome.minimal(num_inputs, num_outputs, p_enabled=p_enabled, tracker=tracker, rng=rng, bias=bias)
     for name in ("relu", "tanh", "sine", "gaussian", "abs", "sigmoid")[:num_splits]:
         enabled = genome.connections[genome.connections["enabled"]]
-        genome = genome.split(
-            int(rng.choice(enabled["innovation"])), tracker=tracker, activation=name, bias=bias
-        )
+        genome = genome.split(int(rng.choice(enabled["innovation"])), tracker=tracker, activation=name, bias=bias)
     return genome.with_weights(rng.normal(size=len(genome.connections)).astype(np.float32))
 
 

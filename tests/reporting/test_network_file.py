@@ -12,7 +12,8 @@ import pytest
 from topoevo.errors import NetworkFileError
 from topoevo.evolution import Evaluation, Individual
 from topoevo.experiment.records import Champion, TaskScore
-from topoevo.reporting.network_file import facts_of, facts_of_individual, network_json, read_network, write_network
+from topoevo.reporting.network_facts import facts_of, facts_of_individual
+from topoevo.reporting.network_file import network_json, read_network, write_network
 
 
 @pytest.fixture
@@ -39,15 +40,15 @@ def test_reads_back_bit_for_bit(tmp_path, genome):
 
 
 def test_every_float32_is_written_as_a_number_that_is_the_same_float32():
-    from topoevo.reporting.network_file import _decimals
+    from topoevo.reporting.network_file import decimals
 
     bits = np.random.default_rng(0).integers(0, 2**32, size=200_000, dtype=np.uint64).astype(np.uint32)
     weights = bits.view(np.float32)
     weights = weights[np.isfinite(weights)]
-    text = json.loads(json.dumps(_decimals(weights)))
+    text = json.loads(json.dumps(decimals(weights)))
     back = struct.pack(f"<{len(text)}f", *text)
     assert back == weights.astype("<f4").tobytes()
-    assert _decimals(np.float32([0.1])) == [0.1]
+    assert decimals(np.float32([0.1])) == [0.1]
 
 
 def test_networkx_reads_it(tmp_path, genome, champion, params, task):

@@ -17,9 +17,7 @@ from topoevo.experiment.params import Params, load_params
 
 if TYPE_CHECKING:
     from topoevo.experiment.experiment import Experiment
-    from topoevo.experiment.records import Observer
-    from topoevo.reporting.console import ConsoleObserver
-    from topoevo.reporting.run_directory import RunDirectory
+    from topoevo.reporting import ConsoleObserver
 
 #: Settings that may change when a run goes on: all the others would make another experiment of it.
 RESUMABLE = (
@@ -82,9 +80,9 @@ def resume_command(words: list[str], prog: str) -> int:
 
 def _run_new(params: Params, name: str) -> int:
     """A run from generation 0, in a folder of its own."""
-    from topoevo.experiment.experiment import Experiment, check_task, load_task_of
-    from topoevo.reporting.console import ConsoleObserver
-    from topoevo.reporting.run_directory import RunDirectory
+    from topoevo.experiment.data import check_task, load_task_of
+    from topoevo.experiment.experiment import Experiment
+    from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
     RunDirectory.check(params)
     console = ConsoleObserver()
@@ -93,17 +91,17 @@ def _run_new(params: Params, name: str) -> int:
         check_task(params, task)
         directory = RunDirectory.create(params, name=name)
         experiment = Experiment(
-            params, task, observers=_observers(console, directory), checkpoint_folder=directory.checkpoint
+            params, task, observers=make_observers(directory, console), checkpoint_folder=directory.checkpoint
         )
-        return _run(experiment)
+        return _run(experiment, console)
 
 
 def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> int:
     """A run from its last checkpoint on."""
     from topoevo.experiment.checkpoint import Checkpoint
-    from topoevo.experiment.experiment import Experiment, load_task_of
-    from topoevo.reporting.console import ConsoleObserver
-    from topoevo.reporting.run_directory import RunDirectory
+    from topoevo.experiment.data import load_task_of
+    from topoevo.experiment.experiment import Experiment
+    from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
     folder = Path(str(overrides["resume"]))
     fixed = [name for name in overrides if name not in (*RESUMABLE, "resume")]
@@ -132,25 +130,19 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
         experiment = Experiment(
             params,
             task,
-            observers=_observers(console, directory),
+            observers=make_observers(directory, console),
             checkpoint=checkpoint,
             checkpoint_folder=directory.checkpoint,
         )
-        return _run(experiment)
+        return _run(experiment, console)
 
 
-def _observers(console: ConsoleObserver, directory: RunDirectory) -> list[Observer]:
-    """Everyone who hears of a run; files come before the console, which then names them."""
-    from topoevo.reporting.files import FilesObserver
-    from topoevo.reporting.tensorboard import TensorBoardObserver
-
-    console.run = directory
-    return [FilesObserver(directory), TensorBoardObserver(directory.tensorboard), console]
-
-
-def _run(experiment: Experiment) -> int:
+def _run(experiment: Experiment, console: ConsoleObserver) -> int:
     """Run to the end and return the exit code."""
-    outcome = experiment.run()
+    try:
+        outcome = experiment.run()
+    finally:
+        console.close()
     if outcome.status == "interrupted":
         return 143 if outcome.reason == signal.Signals.SIGTERM.name else 130
     return _EXIT_CODES[outcome.status]

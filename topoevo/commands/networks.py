@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from topoevo.errors import ParamsError, TaskError
-from topoevo.reporting.trained_network import TrainedNetwork, load_network
+from topoevo.trained_network import TrainedNetwork, load_network
 
 _NETWORK_HELP = "network file, or run directory (then its champion)"
 

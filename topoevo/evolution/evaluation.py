@@ -16,7 +16,8 @@ class Evaluation:
     Parameters
     ----------
     reward
-        What selection maximizes; for data sets the negative mean loss (nats, or squared units). ``-inf`` after a failure.
+        What selection maximizes; for data sets the negative mean loss (nats, or squared units). After a failure
+        ``-inf``.
     best_reward
         Reward under the best shared weight, where several are tried; else equal to `reward`.
     accuracy

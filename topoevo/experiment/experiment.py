@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from topoevo.errors import ParamsError
 from topoevo.evolution import Evaluation, Individual, Population
 from topoevo.evolution.reproduction import Reproduction, initial_population
 from topoevo.evolution.selection import ranking
 from topoevo.experiment.checkpoint import Checkpoint
+from topoevo.experiment.data import check_task
 from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
 from topoevo.experiment.params import Params
 from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome, TaskScore
@@ -19,7 +19,6 @@ from topoevo.experiment.workers import Workers
 from topoevo.genome import InnovationTracker
 from topoevo.kernels import Kernel
 from topoevo.seeds import Stream, generator
-from topoevo.tasks.base import DataSettings, Progress, find_dataset, load_task
 from topoevo.tasks.task import Task
 from topoevo.variation import MUTATIONS
 
@@ -163,27 +162,27 @@ class Experiment:
     def run(self) -> Outcome:
         """Return how the run ended, after all generations that the settings ask for."""
         status, reason = "finished", ""
-        generation = self.first_generation
+        done = self.first_generation
         for observer in self.observers:
             observer.on_start(self)
         try:
             self._prepare_kernel()
             with Workers(self.params.num_workers, self.params.joblib_backend) as workers:
-                for generation in range(self.first_generation, self.params.num_generations):
+                while done < self.params.num_generations:
                     record = self.step(workers)
+                    done += 1
                     self._finish_generation(record)
                     if record.num_failures == len(record.population.members):
                         status, reason = "failed", _why_all_failed(record)
                         break
                 else:
-                    generation = max(self.first_generation, self.params.num_generations)
                     self._finish_champion()
         except Interrupted as interruption:
             status, reason = "interrupted", str(interruption)
         outcome = Outcome(
             status,
             reason,
-            generation + int(status == "failed"),
+            done,
             self._num_evaluations,
             time.perf_counter() - self._started,
             self._digest,
@@ -329,49 +328,6 @@ class Experiment:
         """Tell all observers one line."""
         for observer in self.observers:
             observer.on_message(text)
-
-
-def load_task_of(params: Params, on_progress: Progress | None = None) -> Task:
-    """Return the task that the settings name.
-
-    Raises
-    ------
-    TaskError
-        If data is missing, corrupt, or does not fit the settings.
-    """
-    options = params.options_of(find_dataset(params.dataset))
-    settings = DataSettings(
-        dataset=params.dataset,
-        data_dir=params.data_dir,
-        seed=params.seed,
-        validation_ratio=params.validation_ratio,
-        test_ratio=params.test_ratio,
-        input_scaling=params.input_scaling,
-        target_column=params.target_column,
-        test_file=params.test_file,
-        task_type=params.task_type,
-    )
-    return load_task(settings, on_progress, options=options)
-
-
-def check_task(params: Params, task: Task) -> None:
-    """Check that the settings fit the task.
-
-    Raises
-    ------
-    ParamsError
-        If ``num_inputs`` or ``num_outputs`` is given and is not the task's.
-    """
-    problems = [
-        f"{name}: {given} is not allowed, {task.name} has {actual}; leave the setting out"
-        for name, given, actual in (
-            ("num_inputs", params.num_inputs, task.num_inputs),
-            ("num_outputs", params.num_outputs, task.num_outputs),
-        )
-        if given is not None and given != actual
-    ]
-    if problems:
-        raise ParamsError("\n".join(problems))
 
 
 def _why_all_failed(record: GenerationRecord) -> str:

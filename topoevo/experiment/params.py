@@ -158,7 +158,9 @@ def load_params(path: str | Path | None, overrides: Mapping[str, object], *, fam
     values = {name: _typed(entry, by_name.get(name)) for name, entry in file.entries.items()}
     for name, value in overrides.items():
         is_list = name in by_name and by_name[name].is_list
-        values[name] = (value,) if is_list and isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        values[name] = (
+            (value,) if is_list and isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        )
     defaults = {name: value for name, value in FAMILY_DEFAULTS[family].items() if name not in values}
 
     report = _Report(file, overrides)

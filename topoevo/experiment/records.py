@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +140,7 @@ class Outcome:
     champion: Champion | None
 
 
-class Observer(Protocol):
+class Observer:
     """Somebody who is told what happens; all methods are called in the parent process, in order.
 
     Derive from this class and override what is of interest.

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any
 
 from topoevo.evolution import Evaluation
 from topoevo.experiment.evaluators import DatasetEvaluator, SharedData
 from topoevo.genome import Genome
 from topoevo.seeds import Stream
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 #: Threads are handed several short evaluations at once, so that every worker gets about this many portions.
 _PORTIONS_A_WORKER = 8
+_SWITCH_INTERVAL = 1e-4  #: seconds
 
 
 class Workers:
@@ -39,6 +42,10 @@ class Workers:
             )
 
     def __enter__(self) -> Self:
+        # A thread that comes back from compiled code waits this long for one that runs Python; the default of 5 ms is
+        # longer than a short training.
+        self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         if self._parallel is not None:
             self._parallel.__enter__()
         return self
@@ -46,6 +53,7 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        sys.setswitchinterval(self._switch_interval)
         if self._parallel is not None:
             self._parallel.__exit__(kind, error, trace)
 

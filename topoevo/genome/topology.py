@@ -53,7 +53,7 @@ def reachable(starts: NDArray[np.bool_], source: NDArray[np.int32], target: NDAr
     -------
     ndarray of bool [num_nodes]
     """
-    reached = starts.copy()
+    reached: NDArray[np.bool_] = starts.copy()
     while True:
         # Edges that have fired need not be looked at again.
         fires = reached[source]

@@ -187,7 +187,7 @@ class Kernel(ABC):
         """Return whether the first training will have to wait for a compiler."""
         return False
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - a backend may have nothing to prepare
         """Do once, in the calling process, what the first training would otherwise wait for."""
 
     @abstractmethod

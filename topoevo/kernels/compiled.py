@@ -567,15 +567,20 @@ class CompiledKernel(Kernel):
 
     def prepare(self) -> None:
         """Compile what training and scoring need, or load it from the cache."""
-        from topoevo.genome import Genome, InnovationTracker
-
-        genome = Genome.minimal(
-            1, 1, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0), bias=False
-        )
-        from topoevo.network import compile_network
-
-        network = compile_network(genome)
+        one_edge = np.zeros(1, np.int32)
         weights = np.zeros(1, np.float32)
+        network = Network(
+            num_inputs=1,
+            num_outputs=1,
+            node_id=np.arange(2, dtype=np.int32),
+            input_index=one_edge,
+            has_bias=False,
+            activation=np.zeros(1, np.int8),
+            row_start=np.arange(2, dtype=np.int32),
+            source=one_edge,
+            weight=weights,
+            gene=one_edge,
+        )
         batches = Batches.lay_out(np.zeros((1, 1), np.float32), np.zeros(1, np.int32), batch_size=1)
         self.train(
             network, weights, Plasticity(np.ones(1, np.bool_)), Optimization(UpdateRule.SGD, 0.0),
@@ -630,8 +635,8 @@ class CompiledKernel(Kernel):
         state.steps += 1
         o = optimization
         _update_once(
-            int(o.rule), float(lr), float(o.first_decay), float(o.second_decay), float(o.epsilon), float(o.weight_decay),
-            o.decoupled, state.steps, state.first, state.second, weights, gradient, plastic,
+            int(o.rule), float(lr), float(o.first_decay), float(o.second_decay), float(o.epsilon),
+            float(o.weight_decay), o.decoupled, state.steps, state.first, state.second, weights, gradient, plastic,
         )  # fmt: skip
 
     def train(

@@ -116,17 +116,17 @@ class _Screen:
         from rich.table import Column
 
         first, total = experiment.first_generation, experiment.params.num_generations
-        self._progress: Progress = Progress(
-            # On a narrow terminal the words are cut, so that the display stays one line.
-            TextColumn("[bold]generation", table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=24, complete_style="cyan", finished_style="green"),
-            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        console = Console(file=stream, highlight=False)
+        counted = len(f"{total}/{total}")
+        # On a narrow terminal the bar is left out and words are cut, so that the display stays one line.
+        columns = [
+            TextColumn("[bold]generation", table_column=Column(no_wrap=True, min_width=10)),
+            *([BarColumn(bar_width=24, complete_style="cyan", finished_style="green")] if console.width > 110 else []),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=counted)),
             TextColumn("{task.fields[best]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             TextColumn("[dim]{task.fields[pace]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
-            console=Console(file=stream, highlight=False),
-            transient=True,
-            refresh_per_second=8,
-        )
+        ]
+        self._progress: Progress = Progress(*columns, console=console, transient=True, refresh_per_second=8)
         self._first, self._total, self._started = first, total, time.monotonic()
         self._task: TaskID = self._progress.add_task("", total=total, completed=first, best="", pace="")
         self._generations, self._last = first, time.monotonic()

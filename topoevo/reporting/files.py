@@ -18,7 +18,8 @@ from topoevo.experiment.records import Champion, GenerationRecord, Observer, Out
 from topoevo.reporting.atomic import finite, write_atomically, write_json
 from topoevo.reporting.lines import generation_line, summary
 from topoevo.reporting.measures import MEASURES, measures_of, num_layers
-from topoevo.reporting.network_file import facts_of, facts_of_individual, write_network
+from topoevo.reporting.network_facts import facts_of, facts_of_individual
+from topoevo.reporting.network_file import write_network
 from topoevo.reporting.run_directory import RunDirectory
 
 if TYPE_CHECKING:

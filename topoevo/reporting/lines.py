@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -77,19 +78,19 @@ def file_rows(run: RunDirectory) -> list[tuple[str, str]]:
 def command_rows(run: RunDirectory, params: Params) -> list[tuple[str, str]]:
     """Return what a user may want to type next, as pairs of purpose and command."""
     folder = run.shown()
-    program = _program()
+    program, tensorboard = _programs()
     # All runs under logs/ can be compared in one window.
     curves = str(LOGS) if params.out_dir is None and run.path.parent == LOGS else folder
-    rows = [("watch the curves", f"tensorboard --logdir {shlex.quote(curves)}")]
+    rows = [("watch the curves", f"{tensorboard} --logdir {shlex.quote(curves)}")]
     if run.picture_svg.exists():
         opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
         rows.append(("see the network", f"{opener} {shlex.quote(os.path.join(folder, run.picture_svg.name))}"))
     if run.checkpoint.exists():
         more = 2 * max(params.num_generations, 1)
-        rows.append(("evolve further", f"{program} --resume {shlex.quote(folder)} --num_generations {more}"))
+        rows.append(("evolve further", f"{program} resume {shlex.quote(folder)} --num_generations {more}"))
     if run.champion.exists():
-        rows.append(("evaluate it", f"{program} --evaluate {shlex.quote(os.path.join(folder, run.champion.name))}"))
-        network = "from topoevo.reporting.trained_network import load_network; " + f"network = load_network({folder!r})"
+        rows.append(("evaluate it", f"{program} evaluate {shlex.quote(folder)}"))
+        network = "from topoevo.trained_network import load_network; " + f"network = load_network({folder!r})"
         rows.append(("use it in Python", network))
     return rows
 
@@ -132,7 +133,14 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _program() -> str:
-    """How the user has called this program."""
-    name = Path(sys.argv[0]).name
-    return f"python {name}" if name.startswith("run_") else "topoevo"
+def _programs() -> tuple[str, str]:
+    """How to call topoevo and TensorBoard from here, as the user has called this program."""
+    if Path(sys.argv[0]).stem == "topoevo" and shutil.which("topoevo"):
+        return "topoevo", "tensorboard"
+    python = sys.executable
+    if shutil.which("python") == python:
+        python = "python"
+    elif Path(python).is_relative_to(Path.cwd()):
+        # Not resolved: the interpreter of a virtual environment is a link to another one.
+        python = str(Path(python).relative_to(Path.cwd()))
+    return f"{shlex.quote(python)} -m topoevo", f"{shlex.quote(python)} -m tensorboard.main"

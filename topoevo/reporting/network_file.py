@@ -10,7 +10,6 @@ reads back as the same float32; null is a weight that was never given.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,39 +19,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from topoevo import __version__
 from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
 from topoevo.errors import GenomeError, NetworkFileError, did_you_mean
 from topoevo.genome import CONNECTION_DTYPE, NODE_DTYPE, Genome, Role
 from topoevo.reporting.atomic import finite, write_atomically
 
 if TYPE_CHECKING:
-    from topoevo.evolution import Individual
-    from topoevo.experiment.params import Params
-    from topoevo.experiment.records import Champion, TaskScore
     from topoevo.reporting.network_schema import Document, TaskFacts
-    from topoevo.tasks.task import Task
 
 FORMAT = "topoevo-network"
 VERSION = 1
 
 #: Larger files are refused before they are read: 64 MiB hold half a million connections.
 MAX_BYTES = 64 * 2**20
-
-_LEARNING_SETTINGS = (
-    "learning_rule",
-    "optimizer",
-    "lr",
-    "lr_schedule",
-    "momentum",
-    "weight_decay",
-    "num_epochs",
-    "final_epochs",
-    "batch_size",
-    "train_only_outputs",
-    "inherit_weights",
-    "weight_init",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,87 +106,6 @@ class NetworkFile:
         return np.asarray(values * scale + offset, np.float32)
 
 
-# -- facts ------------------------------------------------------------------------------------------------------
-
-
-def facts_of(champion: Champion, params: Params, task: Task) -> dict[str, Any]:
-    """Return what the file of a champion says about it besides its genes, as JSON values."""
-    scores = {"train": champion.train, "validation": champion.validation, "test": champion.test}
-    return _facts(
-        champion.individual,
-        params,
-        task,
-        scores={name: None if score is None else _score(score) for name, score in scores.items()},
-        generation=champion.generation,
-    )
-
-
-def facts_of_individual(individual: Individual, params: Params, task: Task, *, generation: int) -> dict[str, Any]:
-    """Return what the file of any individual says about it besides its genes, as JSON values.
-
-    Parameters
-    ----------
-    generation
-        In which it was evaluated.
-    """
-    scores: dict[str, Any] = {}
-    if individual.evaluation is not None:
-        scores["evaluation"] = {"reward": individual.evaluation.reward, "accuracy": individual.evaluation.accuracy}
-    return _facts(individual, params, task, scores=scores, generation=generation)
-
-
-def _data_settings(params: Params) -> dict[str, Any]:
-    """All that decides which samples the network was trained and tested on."""
-    from topoevo.tasks.base import DataSettings, find_dataset
-
-    settings = {field.name: getattr(params, field.name) for field in dataclasses.fields(DataSettings)}
-    return {**settings, "options": params.options_of(find_dataset(params.dataset))}
-
-
-def _score(score: TaskScore) -> dict[str, Any]:
-    found = {"reward": score.reward, "accuracy": score.accuracy}
-    return found if score.rmse is None else found | {"rmse": score.rmse}
-
-
-def _facts(
-    individual: Individual, params: Params, task: Task, *, scores: dict[str, Any], generation: int
-) -> dict[str, Any]:
-    genome = individual.genome
-    return {
-        "task": {
-            "name": task.name,
-            "kind": task.kind,
-            "loss": task.loss,
-            "input_names": list(task.input_names),
-            "output_names": list(task.output_names),
-            "input_offset": _decimals(task.input_offset),
-            "input_scale": _decimals(task.input_scale),
-            "target_offset": _decimals(task.target_offset),
-            "target_scale": _decimals(task.target_scale),
-            "data": task.provenance,
-        },
-        "data_settings": _data_settings(params),
-        "learning": {name: getattr(params, name) for name in _LEARNING_SETTINGS if hasattr(params, name)},
-        "complexity": {
-            "connections": genome.complexity.connections,
-            "biases": genome.complexity.biases,
-            "neurons": len(genome.nodes),
-            "layers": int(genome.layers().max()) + 1,
-        },
-        "scores": scores,
-        "provenance": {
-            "program": f"topoevo {__version__}",
-            "seed": params.seed,
-            "generation": generation,
-            "individual": individual.id,
-            "parents": list(individual.parents),
-            "born": individual.born,
-            "operators": list(individual.operators),
-            "digest": genome.digest,
-        },
-    }
-
-
 # -- writing ----------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +119,7 @@ def write_network(path: str | Path, genome: Genome, *, facts: dict[str, Any]) ->
     genome
         Genes to write.
     facts
-        JSON values, as `facts_of` makes them; they become attributes of the graph.
+        JSON values, as `topoevo.reporting.network_facts.facts_of` makes them; they become attributes of the graph.
 
     Raises
     ------
@@ -263,13 +161,13 @@ def _nodes(genome: Genome) -> Iterator[dict[str, Any]]:
 
 
 def _edges(genome: Genome) -> Iterator[dict[str, Any]]:
-    weights = _decimals(genome.connections["weight"])
+    weights = decimals(genome.connections["weight"])
     for (innovation, source, target, _, enabled), weight in zip(genome.connections.tolist(), weights, strict=True):
         yield {"source": source, "target": target, "weight": weight, "innovation": innovation, "enabled": enabled}
 
 
-def _decimals(values: NDArray[np.float32]) -> list[float | None]:
-    """Shortest numbers that are the same float32, None for NaN."""
+def decimals(values: NDArray[np.float32]) -> list[float | None]:
+    """Return the shortest numbers that are the same float32, None for NaN."""
     shortest = np.array([float(str(value)) for value in np.asarray(values, np.float32)], np.float64)
     # Decimal to double to float32 rounds twice; where that misses by one bit, all digits are written.
     exact = shortest.astype(np.float32) == values

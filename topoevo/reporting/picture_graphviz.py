@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from topoevo.reporting.picture_scene import Scene
@@ -18,8 +19,8 @@ def is_installed() -> bool:
     return shutil.which("dot") is not None
 
 
-def draw(scene: Scene, svg: Path, png: Path) -> None:
-    """Write both files.
+def draw(scene: Scene, files: Sequence[Path]) -> None:
+    """Write files whose endings are ``.svg`` or ``.png``.
 
     Raises
     ------
@@ -31,7 +32,9 @@ def draw(scene: Scene, svg: Path, png: Path) -> None:
     Places and curves are given (engine ``neato -n2``): the layout of ``dot`` itself takes minutes for a thousand
     connections.
     """
-    command = ["dot", "-Kneato", "-n2", "-Tsvg", f"-o{svg}", "-Tpng", f"-o{png}"]
+    command = ["dot", "-Kneato", "-n2"]
+    for file in files:
+        command += [f"-T{file.suffix[1:]}", f"-o{file}"]
     subprocess.run(command, input=source(scene).encode(), capture_output=True, timeout=_SECONDS, check=True)
 
 

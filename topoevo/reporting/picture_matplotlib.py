@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from topoevo.reporting.picture_scene import Scene
@@ -9,8 +10,8 @@ from topoevo.reporting.picture_scene import Scene
 _DOTS_PER_INCH = 144
 
 
-def draw(scene: Scene, svg: Path, png: Path) -> None:
-    """Write both files."""
+def draw(scene: Scene, files: Sequence[Path]) -> None:
+    """Write files whose endings are ``.svg`` or ``.png``."""
     import matplotlib
     from matplotlib.collections import EllipseCollection, PathCollection
     from matplotlib.colors import to_rgba
@@ -62,5 +63,7 @@ def draw(scene: Scene, svg: Path, png: Path) -> None:
             zorder=4,
         )
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "topoevo"}):
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.savefig(png, format="png", dpi=_DOTS_PER_INCH)
+        for file in files:
+            # A date would make equal pictures different files.
+            metadata = {"Date": None} if file.suffix == ".svg" else None
+            figure.savefig(file, format=file.suffix[1:], dpi=_DOTS_PER_INCH, metadata=metadata)

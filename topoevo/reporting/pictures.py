@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topoevo.errors import NetworkFileError
 from topoevo.experiment.records import Champion
 from topoevo.genome import Genome
 from topoevo.reporting import picture_graphviz, picture_matplotlib
+from topoevo.reporting.network_file import NetworkFile
 from topoevo.reporting.picture_scene import make_scene
 
 if TYPE_CHECKING:
     from topoevo.tasks.task import Task
 
 
-def draw_champion(champion: Champion, task: Task, svg: Path, png: Path) -> None:
+def draw_champion(champion: Champion, task: Task, *files: Path) -> None:
     """Draw a champion with its scores and the names of its inputs and outputs; see `draw_network`."""
     scores = []
     for name, score in (("test", champion.test), ("validation", champion.validation), ("training", champion.train)):
@@ -31,8 +33,7 @@ def draw_champion(champion: Champion, task: Task, svg: Path, png: Path) -> None:
     words = [f"{size.connections} connections", f"{size.hidden} hidden nodes", f"generation {champion.generation}"]
     draw_network(
         champion.individual.genome,
-        svg,
-        png,
+        *files,
         title=task.name,
         subtitle="  ·  ".join([*scores, *words]),
         input_names=task.input_names,
@@ -40,24 +41,51 @@ def draw_champion(champion: Champion, task: Task, svg: Path, png: Path) -> None:
     )
 
 
+def draw_network_file(network: NetworkFile, *files: Path) -> None:
+    """Draw the network of a file with what the file says about it; see `draw_network`.
+
+    Raises
+    ------
+    NetworkFileError
+        If a picture cannot be written.
+    """
+    facts = network.facts
+    title, names = "", {}
+    if "task" in facts:
+        title = network.task.name
+        names = {"input_names": network.task.input_names, "output_names": network.task.output_names}
+    scores = facts.get("scores")
+    words = []
+    for part, score in scores.items() if isinstance(scores, dict) else ():
+        if isinstance(score, dict) and isinstance(accuracy := score.get("accuracy"), float):
+            words.append(f"{part} accuracy {accuracy:.4f}")
+        elif isinstance(score, dict) and isinstance(rmse := score.get("rmse"), float):
+            words.append(f"{part} RMSE {rmse:.4g}")
+    size = network.genome.complexity
+    words += [f"{size.connections} connections", f"{size.hidden} hidden nodes"]
+    try:
+        draw_network(network.genome, *files, title=title, subtitle="  ·  ".join(words), **names)
+    except OSError as error:
+        name = error.filename or ", ".join(map(str, files))
+        raise NetworkFileError(f"{name}: cannot be written: {error.strerror or error}") from error
+
+
 def draw_network(
     genome: Genome,
-    svg: Path,
-    png: Path,
-    *,
+    *files: Path,
     title: str = "",
     subtitle: str = "",
     input_names: Sequence[str] = (),
     output_names: Sequence[str] = (),
 ) -> None:
-    """Draw the part of a genome that computes something, and replace both files in one step each.
+    """Draw the part of a genome that computes something, and replace each file in one step.
 
     Parameters
     ----------
     genome
         What to draw. Inputs that nothing reads are left out; a bias is a dark ring round its node.
-    svg, png
-        Files to write; their folder must exist.
+    *files
+        Files to write, ending in ``.svg`` or ``.png``; their folders must exist.
     title, subtitle
         Lines above the network.
     input_names, output_names
@@ -72,18 +100,16 @@ def draw_network(
     -----
     Drawn by graphviz where its program ``dot`` is installed, else by matplotlib; the layout is the same.
     """
-    scene = make_scene(
-        genome, title=title, subtitle=subtitle, input_names=input_names, output_names=output_names
-    )
-    parts = [path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in (svg, png)]
+    scene = make_scene(genome, title=title, subtitle=subtitle, input_names=input_names, output_names=output_names)
+    parts = [path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in files]
     try:
         try:
             if not picture_graphviz.is_installed():
                 raise FileNotFoundError("dot")
-            picture_graphviz.draw(scene, *parts)
+            picture_graphviz.draw(scene, parts)
         except (OSError, subprocess.SubprocessError):
-            picture_matplotlib.draw(scene, *parts)
-        for part, path in zip(parts, (svg, png), strict=True):
+            picture_matplotlib.draw(scene, parts)
+        for part, path in zip(parts, files, strict=True):
             os.replace(part, path)
     finally:
         for part in parts:

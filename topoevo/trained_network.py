@@ -80,7 +80,8 @@ class TrainedNetwork:
         """
         outputs = self.outputs(self.file.transform(raw_inputs))
         if self.file.task.kind == "classification":
-            return np.array(self.output_names)[outputs.argmax(axis=0)]
+            names: NDArray[Any] = np.array(self.output_names)
+            return names[outputs.argmax(axis=0)]
         return self.file.to_target_units(outputs)
 
     def predict_proba(self, raw_inputs: ArrayLike) -> NDArray[np.float64]:

@@ -1,0 +1,136 @@
+"""What the compiled backend promises beside the numbers: threads, the cache, one compilation."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from topoevo.errors import UnknownNameError
+from topoevo.kernels import Batches, Loss, OptimizerState, Plasticity, cache, load_kernel
+from topoevo.learning.optimizers import make_optimization
+
+
+@pytest.fixture
+def train(evolve_network, compiled):
+    """Return ``train(seed, num_steps)``: weights and losses of one training, as bytes."""
+
+    def run(seed: int, num_steps: int = 200) -> bytes:
+        network = evolve_network(seed, num_inputs=8, num_mutations=60)
+        rng = np.random.default_rng(seed)
+        batches = Batches.lay_out(
+            rng.normal(size=(256, 8)).astype(np.float32), rng.integers(0, 3, 256).astype(np.int32), batch_size=32
+        )
+        weights = network.weight.copy()
+        losses, accuracies = compiled.train(
+            network, weights, Plasticity(np.ones(network.num_edges, np.bool_)), make_optimization("adam", lr=0.01),
+            OptimizerState.zeros(network.num_edges), batches, np.arange(num_steps, dtype=np.int32) % 8, Loss.CROSS_ENTROPY,
+        )  # fmt: skip
+        assert np.isfinite(losses).all()
+        return weights.tobytes() + losses.tobytes() + accuracies.tobytes()
+
+    return run
+
+
+def test_the_same_training_gives_the_same_bytes(train) -> None:
+    assert train(0) == train(0)
+    assert train(0) != train(1)
+
+
+def test_threads_do_not_disturb_each_other(train) -> None:
+    seeds = [0, 1, 2, 3] * 4
+    alone = {seed: train(seed) for seed in set(seeds)}
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(train, seeds))
+    assert together == [alone[seed] for seed in seeds]
+
+
+def test_the_lock_is_released_while_training(train) -> None:
+    done = threading.Event()
+
+    def work() -> None:
+        train(0, 20_000)
+        done.set()
+
+    thread = threading.Thread(target=work)
+    train(0, 10)
+    thread.start()
+    turns = 0
+    while not done.wait(0.001):
+        turns += 1
+    thread.join()
+    assert turns > 20, "the main thread stood still"
+
+
+def test_prepare_compiles_everything_that_a_run_calls(train, compiled) -> None:
+    from topoevo.kernels import compiled as module
+
+    assert not compiled.needs_compilation()
+    before = list(module._train.signatures)
+    assert before
+    train(0, 3)
+    assert module._train.signatures == before, "a second signature is a second compilation of ten seconds"
+
+
+@pytest.mark.xfail(
+    strict=True, reason="read-only arrays, such as joblib's memory maps, are another signature: 8 s more"
+)
+def test_read_only_data_need_no_second_compilation(evolve_network, make_batches, compiled) -> None:
+    from topoevo.kernels import compiled as module
+
+    network = evolve_network(0)
+    batches = make_batches(0, network, classes=True, num_samples=4, batch_size=2)
+    before = len(module._outputs.signatures)
+    for array in (batches.inputs, batches.targets, batches.sizes):
+        array.flags.writeable = False
+    compiled.outputs(network, network.weight, batches)
+    assert len(module._outputs.signatures) == before
+
+
+def test_unknown_kernels_are_answered_with_the_closest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'numba'"):
+        load_kernel("numbra")
+
+
+# -- cache ------------------------------------------------------------------------------------------------------
+
+
+def test_the_folder_depends_on_every_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    source = tmp_path / "source.py"
+    source.write_text("a")
+    first = cache.cache_directory(str(source))
+    assert first == cache.cache_directory(str(source))
+    source.write_text("b")
+    second = cache.cache_directory(str(source))
+    assert first != second
+    assert {first.parent, second.parent} == {tmp_path}
+    copy = tmp_path / "elementary.py"
+    shutil.copy(cache.elementary.__file__, copy)
+    monkeypatch.setattr(cache.elementary, "__file__", str(copy))
+    assert cache.cache_directory(str(source)) == second
+    copy.write_text(copy.read_text() + "# changed\n")
+    assert cache.cache_directory(str(source)) != second
+
+
+def test_an_unwritable_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(blocked))
+    monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "user"))
+    assert tmp_path / "user" in cache.cache_directory().parents
+    monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda name: str(blocked))
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    assert tmp_path / "temporary" in cache.cache_directory().parents
+
+
+def test_other_users_of_numba_keep_their_cache(tmp_path: Path) -> None:
+    import numba
+
+    before = numba.config.CACHE_DIR
+    cache.entry_point(tmp_path)(lambda x: x)
+    assert before == numba.config.CACHE_DIR

@@ -1,0 +1,94 @@
+"""The console says what happens, not too often, and ends with what to type next."""
+
+from __future__ import annotations
+
+import io
+
+from topoevo.reporting import console as console_module
+from topoevo.reporting import make_observers
+from topoevo.reporting.console import ConsoleObserver
+from topoevo.reporting.lines import duration, generation_line
+from topoevo.reporting.run_directory import RunDirectory
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_plain_lines_name_every_generation_and_its_digest(script, monkeypatch):
+    monkeypatch.setattr(console_module, "_SECONDS_BETWEEN_LINES", 0.0)
+    stream = io.StringIO()
+    actor = script([ConsoleObserver(stream=stream)])
+    actor.run(4)
+    text = stream.getvalue()
+    assert "\x1b" not in text
+    lines = [line for line in text.splitlines() if line.startswith("generation")]
+    assert len(lines) == 4
+    assert all(actor.record(g).digest in line for g, line in enumerate(lines))
+    assert len({line.index("digest") for line in lines}) == 1
+    assert "test accuracy" in text and "0.7500" in text
+
+
+def test_fast_generations_do_not_flood_the_console(script, params):
+    stream = io.StringIO()
+    many = params.model_copy(update={"num_generations": 60})
+    script([ConsoleObserver(stream=stream)], params=many, size=2).run(60)
+    lines = [line for line in stream.getvalue().splitlines() if line.startswith("generation")]
+    assert 2 <= len(lines) < 20
+    assert lines[0].startswith("generation  0") and lines[-1].startswith("generation 59")
+
+
+def test_an_interrupted_run_still_shows_its_last_generation(script):
+    stream = io.StringIO()
+    script([ConsoleObserver(stream=stream)]).run(3, status="interrupted", reason="Ctrl-C")
+    assert "generation 2" in stream.getvalue()
+    assert "Interrupted after 3 generations, 15 evaluations and 12.5 s: Ctrl-C" in stream.getvalue()
+
+
+def test_a_terminal_gets_progress_and_the_same_lines(script, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "160")
+    stream = Terminal()
+    script([ConsoleObserver(stream=stream)]).run(4)
+    text = stream.getvalue()
+    assert "\x1b[" in text and "4/4" in text and "evaluations/s" in text
+    assert "Finished after 4 generations" in text
+
+
+def test_messages_come_before_the_run_starts():
+    stream = io.StringIO()
+    ConsoleObserver(stream=stream).on_message("loading [digits]")
+    assert stream.getvalue() == "loading [digits]\n"
+
+
+def test_the_summary_names_files_and_commands_that_work(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["run_wlnn.py"])
+    stream = io.StringIO()
+    console = ConsoleObserver(stream=stream)
+    from topoevo.experiment.params import load_params
+
+    params = load_params(None, {"num_generations": 4, "population_size": 5, "tournament_size": 2})
+    run = RunDirectory.create(params, name="quick")
+    run.checkpoint.mkdir()
+    script(make_observers(run, console), params=params).run(4)
+    text = stream.getvalue()
+    folder = run.shown()
+    assert not folder.startswith("/")
+    for expected in (f"{folder}/champion.json", "-m tensorboard.main --logdir logs", f"-m topoevo evaluate {folder}"):
+        assert expected in text
+    assert f"-m topoevo resume {folder} --num_generations 8" in text
+    for line in text.split("Files")[1].split("Next")[0].splitlines():
+        if line.strip():
+            assert (tmp_path / line.split()[0]).exists()
+
+
+def test_generation_lines_align_whatever_the_number(script):
+    actor = script([])
+    lengths = {generation_line(actor.record(g), 200).index("digest") for g in (0, 9, 10, 150)}
+    assert len(lengths) == 1
+
+
+def test_durations():
+    assert [duration(s) for s in (0.25, 99.9, 125, 7200)] == ["0.2 s", "99.9 s", "2 min 5 s", "2 h 0 min"]

@@ -1,0 +1,124 @@
+"""What each of the other operators does, and that it chooses its place evenly."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
+from topoevo.genome import Genome, InnovationTracker, Role
+from topoevo.variation.add_node import AddNode
+from topoevo.variation.change_activation import ChangeActivation
+from topoevo.variation.remove_connection import RemoveConnection
+
+DRAWS = 1200
+
+
+def fresh() -> InnovationTracker:
+    return InnovationTracker(1000, 1000)
+
+
+def from_inputs(genome: Genome) -> set[int]:
+    """Innovations of enabled connections that do not start at the bias node."""
+    genes = genome.connections[genome.connections["enabled"]]
+    return set(genes["innovation"][genes["source"] != genome.bias_id].tolist())
+
+
+def even(counts: Counter, over: set | list) -> bool:
+    """Whether draws are spread evenly over exactly the given values."""
+    assert set(counts) <= set(over)
+    return chisquare([counts[value] for value in over]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_add_node_splits_evenly_and_draws_activations_evenly(evolve, bias: bool) -> None:
+    genome = evolve(3, num_inputs=3, num_outputs=2, num_mutations=6, bias=bias)
+    operator = AddNode(activations=("tanh", "sine", "abs"), bias=bias)
+    rng = np.random.default_rng(0)
+    split, activations = Counter(), Counter()
+    for _ in range(DRAWS):
+        mutated = operator(genome, fresh(), rng)
+        before, after = from_inputs(genome), from_inputs(mutated)
+        (gone,) = before - after
+        split[gone] += 1
+        assert len(mutated.nodes) == len(genome.nodes) + 1
+        node = mutated.nodes[-1]
+        assert node["id"] == 1000
+        activations[ACTIVATIONS_BY_CODE[node["activation"]].name] += 1
+        into = mutated.connections[mutated.connections["target"] == 1000]
+        assert (genome.bias_id in into["source"].tolist()) == bias
+    assert even(split, from_inputs(genome))
+    assert even(activations, ["tanh", "sine", "abs"])
+
+
+def test_add_node_has_no_place_without_an_enabled_connection() -> None:
+    tracker = InnovationTracker()
+    genome = Genome.minimal(1, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0), bias=True)
+    connections = genome.connections.copy()
+    connections["enabled"][connections["source"] == 0] = False
+    assert AddNode()(Genome(genome.nodes, connections), tracker, np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize(("limit", "reached"), [(3, 3), (None, 13)])
+def test_add_node_keeps_max_connections(limit: int | None, reached: int) -> None:
+    tracker, rng = InnovationTracker(), np.random.default_rng(0)
+    genome = Genome.minimal(1, 1, p_enabled=1.0, tracker=tracker, rng=rng)
+    operator = AddNode(max_connections=limit)
+    for _ in range(12):
+        genome = operator(genome, tracker, rng) or genome
+    assert genome.complexity.connections == reached
+
+
+def test_change_activation_draws_nodes_and_other_names_evenly(evolve) -> None:
+    genome = evolve(1, num_mutations=12, activations=("relu", "tanh", "sine"))
+    operator = ChangeActivation(activations=("relu", "tanh", "sine", "abs"))
+    rng = np.random.default_rng(0)
+    hidden = genome.nodes["id"][genome.nodes["role"] == Role.HIDDEN].tolist()
+    nodes, changes = Counter(), Counter()
+    for _ in range(DRAWS):
+        mutated = operator(genome, fresh(), rng)
+        (row,) = np.flatnonzero(mutated.nodes["activation"] != genome.nodes["activation"])
+        assert mutated.connections.tobytes() == genome.connections.tobytes()
+        nodes[int(genome.nodes["id"][row])] += 1
+        if int(genome.nodes["id"][row]) == hidden[0]:
+            changes[ACTIVATIONS_BY_CODE[mutated.nodes["activation"][row]].name] += 1
+    assert even(nodes, hidden)
+    own = ACTIVATIONS_BY_CODE[genome.nodes["activation"][np.searchsorted(genome.nodes["id"], hidden[0])]].name
+    assert even(changes, [name for name in operator.activations if name != own])
+
+
+def test_change_activation_with_one_name(evolve) -> None:
+    all_relu = evolve(1, num_mutations=12, activations=("relu",))
+    operator = ChangeActivation(activations=("relu",))
+    assert operator(all_relu, fresh(), np.random.default_rng(0)) is None
+    hidden = all_relu.nodes["id"][all_relu.nodes["role"] == Role.HIDDEN]
+    one_tanh = all_relu.with_activation(int(hidden[2]), "tanh")
+    assert operator(one_tanh, fresh(), np.random.default_rng(0)).digest == all_relu.digest
+
+
+def test_change_activation_without_hidden_nodes() -> None:
+    genome = Genome.minimal(2, 2, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0), bias=True)
+    assert ChangeActivation(activations=tuple(ACTIVATIONS))(genome, fresh(), np.random.default_rng(0)) is None
+
+
+def test_remove_connection_draws_evenly_and_spares_the_bias(evolve) -> None:
+    genome = evolve(3, num_inputs=3, num_outputs=2, num_mutations=8)
+    rng = np.random.default_rng(0)
+    gone = Counter()
+    for _ in range(DRAWS):
+        mutated = RemoveConnection()(genome, fresh(), rng)
+        (one,) = set(genome.connections["innovation"].tolist()) - set(mutated.connections["innovation"].tolist())
+        gone[one] += 1
+    assert even(gone, from_inputs(genome))
+
+
+def test_remove_connection_leaves_the_last_one() -> None:
+    tracker, rng = InnovationTracker(), np.random.default_rng(0)
+    genome = Genome.minimal(3, 2, p_enabled=1.0, tracker=tracker, rng=rng, bias=True)
+    for _ in range(5):
+        genome = RemoveConnection()(genome, tracker, rng)
+    assert len(from_inputs(genome)) == 1
+    assert RemoveConnection()(genome, tracker, rng) is None
