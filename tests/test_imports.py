@@ -29,14 +29,9 @@ TABLE: dict[str, set[str]] = {
     "evolution": {"genome", "variation"},
     "experiment": {"genome", "variation", "network", "kernels", "tasks", "learning", "evolution"},
     "reporting": {"genome", "evolution", "experiment"},
-    "commands": {"experiment", "reporting"},
+    "trained_network": {"network", "kernels", "tasks", "experiment", "reporting"},
+    "commands": {"experiment", "reporting", "trained_network"},
     "cli": {"experiment", "reporting", "commands"},
-}
-
-#: To be emptied.
-KNOWN_VIOLATIONS = {
-    "kernels": "CompiledKernel.prepare imports topoevo.genome",
-    "reporting": "trained_network and network_file import kernels, network and tasks",
 }
 
 #: Packages that are slow to import or optional.
@@ -113,9 +108,7 @@ def test_every_file_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("package", TABLE)
-def test_imports_go_one_way(package: str, request: pytest.FixtureRequest) -> None:
-    if package in KNOWN_VIOLATIONS:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=KNOWN_VIOLATIONS[package]))
+def test_imports_go_one_way(package: str) -> None:
     assert violations(package) == []
 
 

@@ -20,7 +20,7 @@ def same(one: Network, other: Network) -> bool:
 
 
 def recursive_outputs(genome: Genome, inputs: np.ndarray) -> np.ndarray:
-    """Outputs of the whole enabled graph in double precision, node by node; nodes without sources have activity f(0)."""
+    """Outputs of the whole enabled graph in float64, node by node; a node without sources has activity f(0)."""
     nodes = {int(gene["id"]): gene for gene in genome.nodes}
     incoming: dict[int, list[tuple[int, float]]] = {node: [] for node in nodes}
     for gene in genome.connections[genome.connections["enabled"]]:

@@ -27,7 +27,7 @@ def package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("look", [lambda r: r["late"], lambda r: "late" in r, len, lambda r: list(r)[0]])
+@pytest.mark.parametrize("look", [lambda r: r["late"], lambda r: "late" in r, len, lambda r: next(iter(r))])
 def test_a_new_file_is_found_at_the_first_look(package, look) -> None:
     things = __import__(package).THINGS
     assert f"{package}.late" not in sys.modules

@@ -22,6 +22,7 @@ _HALF = np.float32(0.5)
 _ONE = np.float32(1.0)
 _ZERO = np.float32(0.0)
 _PI = np.float32(np.pi)
+_FAR = np.float32(100.0)
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,15 @@ def _linear(z):  # type: ignore[no-untyped-def]
 
 
 def _linear_derivative(z, y):  # type: ignore[no-untyped-def]
-    return z * _ZERO + _ONE
+    return np.where(np.equal(z, z), _ONE, z)
 
 
 def _step(z):  # type: ignore[no-untyped-def]
-    return np.where(z > _ZERO, _ONE, _ZERO)
+    return np.heaviside(z, _ZERO)
 
 
 def _step_derivative(z, y):  # type: ignore[no-untyped-def]
-    return z * _ZERO
+    return np.where(np.equal(z, z), _ZERO, z)
 
 
 def _sine(z):  # type: ignore[no-untyped-def]
@@ -87,7 +88,8 @@ def _gaussian(z):  # type: ignore[no-untyped-def]
 
 
 def _gaussian_derivative(z, y):  # type: ignore[no-untyped-def]
-    return -z * y
+    # Far out y is 0; the limit keeps an infinite z from making 0 * inf of it.
+    return -np.clip(z, -_FAR, _FAR) * y
 
 
 def _tanh(z):  # type: ignore[no-untyped-def]
@@ -112,7 +114,7 @@ def _inverse(z):  # type: ignore[no-untyped-def]
 
 
 def _inverse_derivative(z, y):  # type: ignore[no-untyped-def]
-    return z * _ZERO - _ONE
+    return np.where(np.equal(z, z), -_ONE, z)
 
 
 def _abs(z):  # type: ignore[no-untyped-def]
@@ -124,7 +126,7 @@ def _abs_derivative(z, y):  # type: ignore[no-untyped-def]
 
 
 def _relu(z):  # type: ignore[no-untyped-def]
-    return np.where(z < _ZERO, z * _ZERO, z)
+    return np.maximum(z, _ZERO)
 
 
 def _relu_derivative(z, y):  # type: ignore[no-untyped-def]

@@ -56,6 +56,11 @@ class Network:
     weight: NDArray[np.float32]
     gene: NDArray[np.int32]
 
+    def __post_init__(self) -> None:
+        for value in vars(self).values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+
     @property
     def num_nodes(self) -> int:
         """Rows in total."""

@@ -59,6 +59,12 @@ class Registry(Mapping[str, T]):
         except KeyError:
             raise UnknownNameError(self.kind, name, self._entries) from None
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the entry `name`, or `default` if there is none."""
+        # Mapping.get would wait for a KeyError.
+        self._discover()
+        return self._entries.get(name, default)
+
     def __contains__(self, name: object) -> bool:
         self._discover()
         return name in self._entries

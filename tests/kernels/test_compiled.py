@@ -28,7 +28,8 @@ def train(evolve_network, compiled):
         weights = network.weight.copy()
         losses, accuracies = compiled.train(
             network, weights, Plasticity(np.ones(network.num_edges, np.bool_)), make_optimization("adam", lr=0.01),
-            OptimizerState.zeros(network.num_edges), batches, np.arange(num_steps, dtype=np.int32) % 8, Loss.CROSS_ENTROPY,
+            OptimizerState.zeros(network.num_edges), batches, np.arange(num_steps, dtype=np.int32) % 8,
+            Loss.CROSS_ENTROPY,
         )  # fmt: skip
         assert np.isfinite(losses).all()
         return weights.tobytes() + losses.tobytes() + accuracies.tobytes()

@@ -132,7 +132,7 @@ def test_loops_vectorize_without_calls(over_samples, apply, name: str) -> None:
     apply(name, np.ones(4))
     (code,) = over_samples[name].inspect_llvm().values()
     assert re.search(r"<(?:4|8|16) x float>", code), "no vector of floats in the compiled loop"
-    assert not re.search(rf"call [^\n]*@(?:numba\.)?(?:llvm\.)?{name}f?(?:\.f32)?\(", code)
+    assert not re.search(rf"call [^\n]*@(?:numba\.)?(?:llvm\.)?{name}f?(?:\.(?:v\d+)?f32)?\(", code)
 
 
 def test_where() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,8 @@ class Genome:
         for name, dtype in (("nodes", NODE_DTYPE), ("connections", CONNECTION_DTYPE)):
             genes = np.ascontiguousarray(getattr(self, name), dtype)
             if genes.flags.writeable:
-                genes = genes.copy() if genes is getattr(self, name) else genes
+                # The caller keeps an array of its own.
+                genes = genes.copy()
                 genes.flags.writeable = False
             object.__setattr__(self, name, genes)
 
@@ -125,12 +126,12 @@ class Genome:
     @cached_property
     def source_row(self) -> NDArray[np.int32]:
         """Row in `nodes` of each connection's source, int32 [num_connections]."""
-        return np.searchsorted(self.nodes["id"], self.connections["source"]).astype(np.int32)
+        return _frozen(np.searchsorted(self.nodes["id"], self.connections["source"]).astype(np.int32))
 
     @cached_property
     def target_row(self) -> NDArray[np.int32]:
         """Row in `nodes` of each connection's target, int32 [num_connections]."""
-        return np.searchsorted(self.nodes["id"], self.connections["target"]).astype(np.int32)
+        return _frozen(np.searchsorted(self.nodes["id"], self.connections["target"]).astype(np.int32))
 
     @property
     def num_inputs(self) -> int:
@@ -183,7 +184,7 @@ class Genome:
         connections = enabled & computed[self.target_row] & carries
         nodes = computed.copy()
         nodes[self.source_row[connections]] = True
-        return nodes, connections
+        return _frozen(nodes), _frozen(connections)
 
     @cached_property
     def complexity(self) -> Complexity:
@@ -238,7 +239,7 @@ class Genome:
         old = self.connections[row]
         if not old["enabled"]:
             raise GenomeError(f"connection {innovation} is disabled and cannot be split")
-        new = tracker.split(innovation, self.nodes["id"])
+        new = tracker.split(innovation, int(old["source"]), int(old["target"]), self.nodes["id"])
         unset = bool(np.isnan(old["weight"]))
         genes = [
             (new.incoming, int(old["source"]), new.node, UNSET if unset else np.float32(1)),
@@ -290,13 +291,30 @@ class Genome:
         return Genome(self.nodes, np.delete(self.connections, self._connection_row(innovation)))
 
     def with_activation(self, node: int, activation: str) -> Genome:
-        """Return a genome whose node `node` has another activation."""
+        """Return a genome whose node `node` has another activation.
+
+        Raises
+        ------
+        GenomeError
+            If there is no such node, or it is an input or the bias node.
+        """
+        row = self._node_row(node)
+        if self.nodes["role"][row] in (INPUT, BIAS):
+            raise GenomeError(f"node {node} is {Role(self.nodes['role'][row]).name.lower()} and stays linear")
         nodes = self.nodes.copy()
-        nodes["activation"][self._node_row(node)] = ACTIVATIONS[activation].code
+        nodes["activation"][row] = ACTIVATIONS[activation].code
         return Genome(nodes, self.connections)
 
     def with_weights(self, weights: NDArray[np.float32]) -> Genome:
-        """Return a genome with other weights, float32 [num_connections] in the order of the genes."""
+        """Return a genome with other weights, float32 [num_connections] in the order of the genes.
+
+        Raises
+        ------
+        GenomeError
+            If there is not exactly one weight for every connection gene.
+        """
+        if np.shape(weights) != (len(self.connections),):
+            raise GenomeError(f"there are {np.size(weights)} weights for {len(self.connections)} connections")
         connections = self.connections.copy()
         connections["weight"] = weights
         return Genome(self.nodes, connections)
@@ -360,6 +378,15 @@ class Genome:
         if row == len(self.connections) or self.connections["innovation"][row] != innovation:
             raise GenomeError(f"there is no connection {innovation}")
         return row
+
+
+_Array = TypeVar("_Array", bound=NDArray[Any])
+
+
+def _frozen(array: _Array) -> _Array:
+    """The array, read-only: it is handed out again and again."""
+    array.flags.writeable = False
+    return array
 
 
 def _new_connections(genes: list[tuple[int, int, int, Any]]) -> _Genes:

@@ -61,13 +61,13 @@ class InnovationTracker:
             self._connections[pair] = self._fresh_innovation()
         return self._connections[pair]
 
-    def split(self, innovation: int, taken: NDArray[np.int32]) -> Split:
-        """Return the numbers for splitting the connection with number `innovation`.
+    def split(self, innovation: int, source: int, target: int, taken: NDArray[np.int32]) -> Split:
+        """Return the numbers for splitting a connection.
 
         Parameters
         ----------
-        innovation
-            The connection's innovation number.
+        innovation, source, target
+            The connection's number and ends.
         taken
             Node ids of the genome, int32 [num_nodes], sorted. A connection that was split, enabled again and split
             once more needs a second node.
@@ -77,7 +77,9 @@ class InnovationTracker:
             row = int(np.searchsorted(taken, split.node))
             if row == len(taken) or taken[row] != split.node:
                 return split
-        split = Split(int(self.reserve_nodes(1)[0]), self._fresh_innovation(), self._fresh_innovation())
+        node = int(self.reserve_nodes(1)[0])
+        # Asked for as pairs, so that a half that is removed and added again in this generation keeps its number.
+        split = Split(node, self.connection(source, node), self.connection(node, target))
         known.append(split)
         return split
 

@@ -357,7 +357,7 @@ def _update(
 @entry_point(_CACHE)
 def _train(
     input_index, num_sources, num_outputs, activation, row_start, source, target, out_start, edge,
-    weights, plastic, feedback, own_feedback, propagate,
+    weights, plastic, feedback, propagate,
     rule, lr, final_lr_ratio, first_decay, second_decay, epsilon, weight_decay, decoupled, steps_before, first, second,
     inputs, labels, values, sizes, order, loss_kind, losses, accuracies,
 ):  # fmt: skip
@@ -404,7 +404,7 @@ def _train(
                 _apply_slope(activation[node], weighted_inputs, node, activities, row, errors, n)
         if propagate:
             _backward_pass(
-                num_sources, num_outputs, activation, target, out_start, edge, weights if own_feedback else feedback,
+                num_sources, num_outputs, activation, target, out_start, edge, feedback,
                 weighted_inputs, activities, errors, gradient, n,
             )  # fmt: skip
         else:
@@ -578,7 +578,7 @@ class CompiledKernel(Kernel):
             activation=np.zeros(1, np.int8),
             row_start=np.arange(2, dtype=np.int32),
             source=one_edge,
-            weight=weights,
+            weight=weights.copy(),
             gene=one_edge,
         )
         batches = Batches.lay_out(np.zeros((1, 1), np.float32), np.zeros(1, np.int32), batch_size=1)
@@ -593,13 +593,14 @@ class CompiledKernel(Kernel):
         n = inputs.shape[1]
         activities = np.ones((network.num_nodes, n), np.float32)
         weighted_inputs = np.empty((network.num_nodes - network.num_sources, n), np.float32)
-        _forward(*_incoming(network), weights, np.ascontiguousarray(inputs), weighted_inputs, activities)
+        read = _frozen(weights, np.ascontiguousarray(inputs))
+        _forward(*_incoming(network), *read, weighted_inputs, activities)
         return weighted_inputs, activities
 
     def output_errors(self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
         """See `Kernel.output_errors`."""
         errors = np.empty_like(outputs)
-        _output_errors(int(loss), np.ascontiguousarray(outputs), *_labels_and_values(loss, targets), errors)
+        _output_errors(int(loss), *_frozen(outputs, *_labels_and_values(loss, targets)), errors)
         return errors
 
     def backward(
@@ -610,15 +611,15 @@ class CompiledKernel(Kernel):
         errors[-network.num_outputs :] = output_errors
         gradient = np.zeros(network.num_edges, np.float32)
         _backward(
-            network.num_sources, network.num_outputs, network.activation, network.target, *network.outgoing,
-            feedback, weighted_inputs, activities, errors, gradient,
+            network.num_sources, network.num_outputs, network.activation, *_outgoing(network),
+            *_frozen(feedback, weighted_inputs, activities), errors, gradient,
         )  # fmt: skip
         return errors
 
     def edge_products(self, network: Network, errors: Floats, activities: Floats) -> Floats:
         """See `Kernel.edge_products`."""
         gradient = np.zeros(network.num_edges, np.float32)
-        _edge_products(network.target, *network.outgoing, errors, activities, gradient)
+        _edge_products(*_outgoing(network), *_frozen(errors, activities), gradient)
         return gradient
 
     def update(
@@ -636,7 +637,8 @@ class CompiledKernel(Kernel):
         o = optimization
         _update_once(
             int(o.rule), float(lr), float(o.first_decay), float(o.second_decay), float(o.epsilon),
-            float(o.weight_decay), o.decoupled, state.steps, state.first, state.second, weights, gradient, plastic,
+            float(o.weight_decay), o.decoupled, state.steps, state.first, state.second,
+            weights, *_frozen(gradient, plastic),
         )  # fmt: skip
 
     def train(
@@ -654,16 +656,15 @@ class CompiledKernel(Kernel):
         losses = np.full(len(order), np.nan)
         accuracies = np.full(len(order), np.nan)
         o = optimization
-        own_feedback = plasticity.feedback is None
         input_index, num_sources, activation, row_start, source = _incoming(network)
         state.steps += _train(
             input_index, num_sources, network.num_outputs, activation, row_start, source,
-            network.target, *network.outgoing,
-            weights, plasticity.plastic, weights if plasticity.feedback is None else plasticity.feedback, own_feedback,
+            *_outgoing(network),
+            weights, *_frozen(plasticity.plastic, weights if plasticity.feedback is None else plasticity.feedback),
             plasticity.propagate,
             int(o.rule), float(o.lr), float(o.final_lr_ratio), float(o.first_decay), float(o.second_decay),
             float(o.epsilon), float(o.weight_decay), o.decoupled, state.steps, state.first, state.second,
-            batches.inputs, *_labels_and_values(loss, batches.targets), batches.sizes, order, int(loss),
+            *_frozen(batches.inputs, *_labels_and_values(loss, batches.targets), batches.sizes, order), int(loss),
             losses, accuracies,
         )  # fmt: skip
         return losses, accuracies
@@ -672,16 +673,32 @@ class CompiledKernel(Kernel):
         """See `Kernel.outputs`."""
         outputs = np.empty((network.num_outputs, batches.num_samples), np.float32)
         input_index, num_sources, activation, row_start, source = _incoming(network)
-        _outputs(
-            input_index, num_sources, network.num_outputs, activation, row_start, source, weights,
-            batches.inputs, batches.sizes, outputs,
-        )  # fmt: skip
+        read = _frozen(weights, batches.inputs, batches.sizes)
+        _outputs(input_index, num_sources, network.num_outputs, activation, row_start, source, *read, outputs)
         return outputs
+
+
+def _frozen(*arrays: NDArray[Any]) -> list[NDArray[Any]]:
+    """Read-only views: to numba, data that may not be written has another type and would be compiled for again."""
+    views = []
+    for array in arrays:
+        view = np.ascontiguousarray(array).view(np.ndarray)
+        view.flags.writeable = False
+        views.append(view)
+    return views
 
 
 def _incoming(network: Network) -> tuple[Any, ...]:
     """What a forward pass needs."""
-    return network.input_index, network.num_sources, network.activation, network.row_start, network.source
+    input_index, activation, row_start, source = _frozen(
+        network.input_index, network.activation, network.row_start, network.source
+    )
+    return input_index, network.num_sources, activation, row_start, source
+
+
+def _outgoing(network: Network) -> list[NDArray[Any]]:
+    """What a backward pass needs: targets of edges, and edges by source."""
+    return _frozen(network.target, *network.outgoing)
 
 
 def _labels_and_values(loss: Loss, targets: NDArray[np.int32] | Floats) -> tuple[Any, Any]:

@@ -36,6 +36,7 @@ _PI_HIGH = np.float32(3.140625)
 _PI_MIDDLE = np.float32(9.67025756835937500e-4)
 _PI_LOW = np.float32(6.27832957e-7)
 _HALF_PI = np.float32(1.57079637)
+_LARGEST = np.finfo(np.float32).max
 _F0, _F1, _F2 = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 _HALF = np.float32(0.5)
 _BIAS = np.int32(127)
@@ -103,7 +104,9 @@ def log(x):  # type: ignore[no-untyped-def]
     p = p * q + np.float32(1.0 / 5.0)
     p = p * q + np.float32(1.0 / 3.0)
     f = np.float32(e)
-    return f * _LN2_HIGH + (f * _LN2_LOW + (_F2 * s + _F2 * s * q * p))
+    result = f * _LN2_HIGH + (f * _LN2_LOW + (_F2 * s + _F2 * s * q * p))
+    # Infinity and NaN have bits too, which mean nothing above.
+    return result if x <= _LARGEST else x
 
 
 @_lane
@@ -148,6 +151,32 @@ def cos(x):  # type: ignore[no-untyped-def]
 def where(condition, if_true, if_false):  # type: ignore[no-untyped-def]
     """`if_true` or `if_false`."""
     return if_true if condition else if_false
+
+
+@_lane
+def equal(x, y):  # type: ignore[no-untyped-def]
+    """Whether two numbers are equal; NaN is not equal to itself."""
+    return x == y
+
+
+@_lane
+def maximum(x, y):  # type: ignore[no-untyped-def]
+    """The larger one; x if it is NaN."""
+    return y if x < y else x
+
+
+@_lane
+def clip(x, low, high):  # type: ignore[no-untyped-def]
+    """x between two limits; NaN if it is NaN."""
+    x = low if x < low else x
+    return high if x > high else x
+
+
+@_lane
+def heaviside(x, at_zero):  # type: ignore[no-untyped-def]
+    """0 below zero, 1 above; NaN if x is NaN."""
+    y = _F1 if x > _F0 else (_F0 if x < _F0 else at_zero)
+    return y if x == x else x
 
 
 @_lane

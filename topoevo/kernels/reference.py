@@ -48,7 +48,8 @@ class ReferenceKernel(Kernel):
         if loss is Loss.MEAN_SQUARED_ERROR:
             difference: Floats = ((outputs - targets) * (2.0 / len(outputs))).astype(outputs.dtype)
             return difference
-        errors: Floats = np.exp(outputs - _log_sum_exp(outputs))
+        exponentials = np.exp(outputs - outputs.max(axis=0))
+        errors: Floats = exponentials / exponentials.sum(axis=0)
         errors[targets[0].astype(np.int64), np.arange(outputs.shape[1])] -= 1.0
         return errors
 
@@ -88,27 +89,28 @@ class ReferenceKernel(Kernel):
         """See `Kernel.update`."""
         o = optimization
         state.steps += 1
-        g = np.where(plastic, gradient, 0)
+        g, w = gradient[plastic], weights[plastic]
+        first, second = state.first[plastic], state.second[plastic]
         if o.weight_decay and not o.decoupled:
-            g = g + o.weight_decay * np.where(plastic, weights, 0)
-        first, second = state.first, state.second
+            g = g + o.weight_decay * w
         if o.rule is UpdateRule.SGD:
-            first[:] = o.first_decay * first + g
-            change = -lr * first
+            first = o.first_decay * first + g
+            change = lr * first
         elif o.rule is UpdateRule.ADAM:
-            first[:] = o.first_decay * first + (1 - o.first_decay) * g
-            second[:] = o.second_decay * second + (1 - o.second_decay) * g**2
+            first = o.first_decay * first + (1 - o.first_decay) * g
+            second = o.second_decay * second + (1 - o.second_decay) * g**2
             unbiased_first = first / (1 - o.first_decay**state.steps)
             unbiased_second = second / (1 - o.second_decay**state.steps)
-            change = -lr * unbiased_first / (np.sqrt(unbiased_second) + o.epsilon)
+            change = lr * unbiased_first / (np.sqrt(unbiased_second) + o.epsilon)
         else:
-            second[:] = o.second_decay * second + (1 - o.second_decay) * g**2
+            second = o.second_decay * second + (1 - o.second_decay) * g**2
             step = np.sqrt((first + o.epsilon) / (second + o.epsilon)) * g
-            first[:] = o.second_decay * first + (1 - o.second_decay) * step**2
-            change = -lr * step
+            first = o.second_decay * first + (1 - o.second_decay) * step**2
+            change = lr * step
         if o.decoupled:
-            change = change - lr * o.weight_decay * weights
-        weights[plastic] += change[plastic]
+            change = change + lr * o.weight_decay * w
+        weights[plastic] = w - change
+        state.first[plastic], state.second[plastic] = first, second
 
     def train(
         self,
@@ -131,7 +133,7 @@ class ReferenceKernel(Kernel):
             outputs = activities[-network.num_outputs :]
             losses[step], accuracies[step] = _mean_scores(loss, outputs, targets)
             if not np.isfinite(losses[step]):
-                losses[step] = np.nan
+                losses[step] = accuracies[step] = np.nan
                 break
             errors = self.output_errors(loss, outputs, targets)
             if plasticity.propagate:
