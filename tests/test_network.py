@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import networkx
 import numpy as np
 import pytest
@@ -156,9 +158,20 @@ def test_compilation_is_a_function_of_the_genes(evolve) -> None:
     assert same(compile_network(genome), compile_network(Genome(genome.nodes.copy(), genome.connections.copy())))
 
 
-@pytest.mark.xfail(strict=True, reason="DESIGN §4: Network is frozen arrays, but they are writeable")
-def test_arrays_are_read_only(evolve_network) -> None:
+@pytest.mark.parametrize(
+    "names", [("source", "weight", "gene", "activation"), ("target", "from_bias", "fan_in", "outgoing")]
+)
+def test_arrays_are_read_only(evolve_network, names: tuple[str, ...]) -> None:
     network = evolve_network(0)
-    arrays = [v for v in vars(network).values() if isinstance(v, np.ndarray)]
-    arrays += [network.target, network.from_bias, network.fan_in, *network.outgoing]
-    assert not any(array.flags.writeable for array in arrays)
+    for name in names:
+        value = getattr(network, name)
+        for array in value if isinstance(value, tuple) else (value,):
+            assert not array.flags.writeable, name
+
+
+def test_the_callers_array_stays_the_callers(evolve_network) -> None:
+    network = evolve_network(0)
+    weights = network.weight.copy()
+    other = dataclasses.replace(network, weight=weights)
+    weights[:] = 7
+    assert np.array_equal(other.weight, network.weight)

@@ -62,8 +62,5 @@ def test_names_come_sorted(package) -> None:
     assert list(things) == ["ape", "late", "zebra"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Mapping.get catches KeyError alone, so get of an unknown name raises UnknownNameError"
-)
 def test_get_of_an_unknown_name_is_the_default(package) -> None:
     assert __import__(package).THINGS.get("nothing") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -184,7 +185,7 @@ def test_ranking_is_an_order_that_respects_fronts(objectives: np.ndarray) -> Non
     ranks = pareto_ranks(objectives)
     assert (np.diff(ranks[order]) >= 0).all()
     if objectives.shape[1] == 1:
-        for before, after in zip(order[:-1], order[1:], strict=True):
+        for before, after in pairwise(order.tolist()):
             assert objectives[before, 0] > objectives[after, 0] or (
                 objectives[before, 0] == objectives[after, 0] and before < after
             )

@@ -186,7 +186,6 @@ def test_with_weights_refuses_another_number_of_weights() -> None:
         genome.with_weights(np.zeros(4, np.float32))
 
 
-@pytest.mark.xfail(strict=True, reason="one weight is broadcast to every gene without a word")
 @pytest.mark.parametrize("weights", [np.float32(1.0), np.ones(1, np.float32)])
 def test_with_weights_does_not_broadcast(weights: np.ndarray) -> None:
     genome, _ = hand_made()
@@ -194,7 +193,6 @@ def test_with_weights_does_not_broadcast(weights: np.ndarray) -> None:
         genome.with_weights(weights)
 
 
-@pytest.mark.xfail(strict=True, reason="an edit that makes the genome illegal is not refused (GenomeError's docstring)")
 @pytest.mark.parametrize("node", [0, 2])
 def test_with_activation_refuses_inputs_and_bias(node: int) -> None:
     genome, _ = hand_made()
@@ -242,7 +240,6 @@ def test_the_callers_arrays_stay_the_callers() -> None:
     assert nodes.flags.writeable
 
 
-@pytest.mark.xfail(strict=True, reason="__post_init__ does not copy what ascontiguousarray only re-labels")
 def test_the_callers_record_arrays_stay_the_callers() -> None:
     genome, _ = hand_made()
     connections = genome.connections.copy().view(np.recarray)
@@ -251,9 +248,6 @@ def test_the_callers_record_arrays_stay_the_callers() -> None:
     assert fingerprint(copy) == fingerprint(genome)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the cached arrays of a genome are writeable: an edit in place is silent and lasting"
-)
 @pytest.mark.parametrize("name", ["active", "source_row", "target_row"])
 def test_cached_arrays_are_read_only(name: str) -> None:
     genome, _ = hand_made()

@@ -77,9 +77,6 @@ def test_prepare_compiles_everything_that_a_run_calls(train, compiled) -> None:
     assert module._train.signatures == before, "a second signature is a second compilation of ten seconds"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="read-only arrays, such as joblib's memory maps, are another signature: 8 s more"
-)
 def test_read_only_data_need_no_second_compilation(evolve_network, make_batches, compiled) -> None:
     from topoevo.kernels import compiled as module
 

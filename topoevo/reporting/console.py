@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from topoevo.experiment.experiment import Experiment
 
-#: A line that would come earlier after the last one is left out; ``run.log`` has them all.
-_SECONDS_BETWEEN_LINES = 0.5
+#: On a terminal, which shows progress anyway, a line that would come earlier after the last one is left out;
+#: ``run.log`` has them all.
+_SECONDS_BETWEEN_LINES = 1.0
 
 
 class ConsoleObserver(Observer):
@@ -66,13 +67,13 @@ class ConsoleObserver(Observer):
             self._screen.show_evaluation(done, total)
 
     def on_generation(self, record: GenerationRecord) -> None:
-        """Print a line, unless the last one is too fresh."""
+        """Print a line, unless there is a display and the last line is too fresh."""
         assert self._experiment is not None
         if self._screen is not None:
             self._screen.show_generation(record)
         num_generations = self._experiment.params.num_generations
         is_edge = record.generation in (self._experiment.first_generation, num_generations - 1)
-        if is_edge or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+        if self._screen is None or is_edge or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._print_generation(record)
         else:
             self._left_out = record
@@ -144,6 +145,10 @@ class _Screen:
         """Show the champion, the pace and the time left."""
         self._generations = record.generation + 1
         passed = time.monotonic() - self._started
+        if record.generation == self._first:
+            # Whatever came before the first evaluation, such as compiling, says nothing about the pace.
+            self._started = time.monotonic() - record.seconds.get("complete", passed)
+            passed = time.monotonic() - self._started
         left = passed / (self._generations - self._first) * (self._total - self._generations)
         rate = len(record.population.members) / max(record.seconds.get("complete", 0.0), 1e-9)
         self._progress.update(

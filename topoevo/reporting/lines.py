@@ -90,7 +90,7 @@ def command_rows(run: RunDirectory, params: Params) -> list[tuple[str, str]]:
         rows.append(("evolve further", f"{program} resume {shlex.quote(folder)} --num_generations {more}"))
     if run.champion.exists():
         rows.append(("evaluate it", f"{program} evaluate {shlex.quote(folder)}"))
-        network = "from topoevo.trained_network import load_network; " + f"network = load_network({folder!r})"
+        network = f"import topoevo; topoevo.load_network({folder!r}).predict(inputs)"
         rows.append(("use it in Python", network))
     return rows
 
