@@ -89,6 +89,21 @@ def test_read_only_data_need_no_second_compilation(evolve_network, make_batches,
     assert len(module._outputs.signatures) == before
 
 
+@pytest.mark.xfail(strict=True, reason="errors travel along a copy of strided weights that is never updated")
+def test_strided_weights_are_trained_alike_or_refused(evolve_network, make_batches, compiled) -> None:
+    network = evolve_network(0, activations=("tanh",))
+    batches = make_batches(0, network, classes=True, num_samples=20, batch_size=5)
+    everywhere = np.ones(network.num_edges, np.bool_)
+    optimization = make_optimization("sgd", lr=1.0)
+    contiguous, strided = network.weight.copy(), np.repeat(network.weight, 2)[::2]
+    for weights in (contiguous, strided):
+        compiled.train(
+            network, weights, Plasticity(everywhere), optimization, OptimizerState.zeros(network.num_edges), batches,
+            np.arange(8, dtype=np.int32) % 4, Loss.CROSS_ENTROPY,
+        )  # fmt: skip
+    assert np.array_equal(strided, contiguous)
+
+
 def test_unknown_kernels_are_answered_with_the_closest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'numba'"):
         load_kernel("numbra")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from topoevo.activations import ACTIVATIONS_BY_CODE
 from topoevo.kernels import elementary
+from topoevo.kernels import prefetch as prefetch_module
 from topoevo.kernels.base import (
     Batches,
     Floats,
@@ -27,11 +28,12 @@ from topoevo.kernels.base import (
     UpdateRule,
 )
 from topoevo.kernels.cache import cache_directory, entry_point, inlined_loop, loop
+from topoevo.kernels.prefetch import LINE, prefetch
 from topoevo.network import Network
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 
-_CACHE = cache_directory(__file__)
+_CACHE = cache_directory(__file__, prefetch_module.__file__)
 _CROSS_ENTROPY = int(Loss.CROSS_ENTROPY)
 _SGD, _ADAM = int(UpdateRule.SGD), int(UpdateRule.ADAM)
 _LINEAR = 0
@@ -139,13 +141,19 @@ def _weighted_input(weighted_inputs, node, activities, source, weights, start, s
 
 
 @loop
-def _forward_pass(
-    input_index, num_sources, activation, row_start, source, weights, inputs, n, weighted_inputs, activities
-):
-    """Activities of all nodes; the bias row is set by the caller."""
+def _load_inputs(input_index, inputs, batch, next_batch, n, activities):
+    """Activities of the input rows; meanwhile the next minibatch is fetched into the cache."""
     for i in range(len(input_index)):
+        k = input_index[i]
+        for j in range(0, inputs.shape[2], LINE):
+            prefetch(inputs, next_batch, k, j)
         for j in range(n):
-            activities[i, j] = inputs[input_index[i], j]
+            activities[i, j] = inputs[batch, k, j]
+
+
+@loop
+def _forward_pass(num_sources, activation, row_start, source, weights, n, weighted_inputs, activities):
+    """Activities of the computed nodes; the rows of inputs and bias are set by the caller."""
     for node in range(len(activation)):
         _weighted_input(weighted_inputs, node, activities, source, weights, row_start[node], row_start[node + 1], n)
         _activate(activation[node], weighted_inputs, node, activities, num_sources + node, n)
@@ -376,18 +384,8 @@ def _train(
     for step in range(len(order)):
         batch = order[step]
         n = sizes[batch]
-        _forward_pass(
-            input_index,
-            num_sources,
-            activation,
-            row_start,
-            source,
-            weights,
-            inputs[batch],
-            n,
-            weighted_inputs,
-            activities,
-        )
+        _load_inputs(input_index, inputs, batch, order[min(step + 1, len(order) - 1)], n, activities)
+        _forward_pass(num_sources, activation, row_start, source, weights, n, weighted_inputs, activities)
         if loss_kind == _CROSS_ENTROPY:
             losses[step], accuracies[step] = _cross_entropy(
                 activities, first_output, labels[batch, 0], errors, top, total, answer, n
@@ -432,18 +430,8 @@ def _outputs(input_index, num_sources, num_outputs, activation, row_start, sourc
     done = 0
     for batch in range(len(sizes)):
         n = sizes[batch]
-        _forward_pass(
-            input_index,
-            num_sources,
-            activation,
-            row_start,
-            source,
-            weights,
-            inputs[batch],
-            n,
-            weighted_inputs,
-            activities,
-        )
+        _load_inputs(input_index, inputs, batch, min(batch + 1, len(sizes) - 1), n, activities)
+        _forward_pass(num_sources, activation, row_start, source, weights, n, weighted_inputs, activities)
         for k in range(num_outputs):
             for j in range(n):
                 outputs[k, done + j] = activities[first_output + k, j]
@@ -453,18 +441,9 @@ def _outputs(input_index, num_sources, num_outputs, activation, row_start, sourc
 @entry_point(_CACHE)
 def _forward(input_index, num_sources, activation, row_start, source, weights, inputs, weighted_inputs, activities):
     """See `Kernel.forward`."""
-    _forward_pass(
-        input_index,
-        num_sources,
-        activation,
-        row_start,
-        source,
-        weights,
-        inputs,
-        inputs.shape[1],
-        weighted_inputs,
-        activities,
-    )
+    n = inputs.shape[2]
+    _load_inputs(input_index, inputs, 0, 0, n, activities)
+    _forward_pass(num_sources, activation, row_start, source, weights, n, weighted_inputs, activities)
 
 
 @entry_point(_CACHE)
@@ -593,7 +572,7 @@ class CompiledKernel(Kernel):
         n = inputs.shape[1]
         activities = np.ones((network.num_nodes, n), np.float32)
         weighted_inputs = np.empty((network.num_nodes - network.num_sources, n), np.float32)
-        read = _frozen(weights, np.ascontiguousarray(inputs))
+        read = _frozen(weights, inputs[None])
         _forward(*_incoming(network), *read, weighted_inputs, activities)
         return weighted_inputs, activities
 
