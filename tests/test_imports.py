@@ -40,9 +40,7 @@ HEAVY = {
 }  # fmt: skip
 
 #: The compiled backend is itself only imported when it is asked for.
-HEAVY_AT_HOME = {
-    "kernels/elementary.py": {"numba"}, "kernels/cache.py": {"numba"}, "kernels/compiled.py": {"numba"}
-}  # fmt: skip
+HEAVY_AT_HOME = {f"kernels/{name}.py": {"numba"} for name in ("elementary", "cache", "prefetch", "compiled")}
 
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -1,0 +1,150 @@
+"""Time one epoch of training of given networks, next to the machine's matrix product.
+
+    python benchmarks/training.py champion.json ... --dataset mnist --data_dir DIR --rules backprop last_layer
+
+Prints seconds per epoch (the fastest of several repeats), billions of floating-point operations per second (two for
+every multiply-add that the rule needs: one per edge and sample forward, two for backward), and in the same run what
+one core reaches on a dense single-precision matrix product. Without network files, random networks of
+201, 301 and 1201 connections are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from topoevo.genome import Genome, InnovationTracker
+from topoevo.kernels import Batches, Loss, load_kernel
+from topoevo.learning import LEARNING_RULES, OPTIMIZERS
+from topoevo.learning.initialization import initial_weights
+from topoevo.learning.optimizers import make_optimization
+from topoevo.network import Network, compile_network
+from topoevo.reporting.network_file import read_network
+from topoevo.tasks.base import DataSettings, load_task
+from topoevo.variation import MUTATIONS
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", type=Path, help="network files; random networks if there are none")
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--data_dir")
+    parser.add_argument("--rules", nargs="+", default=list(LEARNING_RULES), choices=list(LEARNING_RULES))
+    parser.add_argument("--optimizer", default="adam", choices=list(OPTIMIZERS))
+    parser.add_argument("--batch_size", type=int, default=256)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--num_workers", type=int, default=1, help="threads that train at the same time")
+    parser.add_argument("--json", type=Path, help="file for the rows")
+    given = parser.parse_args()
+    task = load_task(DataSettings(given.dataset, data_dir=given.data_dir), lambda text: print(text, file=sys.stderr))
+    loss = Loss.CROSS_ENTROPY if task.loss == "cross_entropy" else Loss.MEAN_SQUARED_ERROR
+    batches = Batches.lay_out(task.train.inputs, task.train.targets, batch_size=given.batch_size)
+    epochs = np.tile(np.arange(batches.num_batches, dtype=np.int32), (given.epochs, 1))
+    kernel = load_kernel("numba")
+    kernel.prepare()
+
+    rows: list[dict[str, Any]] = []
+    print(f"{'network':<28}{'rule':<20}{'edges':>7}{'nodes':>7}{'ms/epoch':>10}{'GF/s':>8}{'sgemm GF/s':>12}")
+    for name, genome in networks(given.networks, task.num_inputs, task.num_outputs):
+        network = compile_network(genome)
+        for rule_name in given.rules:
+            rule = LEARNING_RULES[rule_name]()
+
+            def train(rule: Any = rule, network: Network = network) -> None:
+                rng = np.random.default_rng(0)
+                weights = initial_weights(network, "he", rng)
+                optimization = make_optimization(given.optimizer, lr=0.01)
+                learner = rule.start(network, weights, kernel=kernel, optimization=optimization, loss=loss, rng=rng)
+                learner.train(batches, epochs)
+
+            seconds = fastest(train, given.repeats, given.num_workers) / given.epochs
+            operations = 2 * multiply_adds(network, rule) * batches.num_samples * given.num_workers
+            row = {
+                "network": name,
+                "rule": rule_name,
+                "edges": network.num_edges,
+                "nodes": network.num_nodes,
+                "num_workers": given.num_workers,
+                "seconds_per_epoch": seconds,
+                "gflops": operations / seconds / 1e9,
+                "sgemm_gflops": sgemm_gflops(),
+            }
+            rows.append(row)
+            print(
+                f"{name:<28}{rule_name:<20}{row['edges']:>7}{row['nodes']:>7}{1e3 * seconds:>10.2f}"
+                f"{row['gflops']:>8.1f}{row['sgemm_gflops']:>12.1f}",
+                flush=True,
+            )
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def networks(files: list[Path], num_inputs: int, num_outputs: int) -> list[tuple[str, Genome]]:
+    """Names and genomes of what is measured."""
+    if files:
+        return [(file.stem, read_network(file).genome) for file in files]
+    return [(f"random-{size}", random_genome(num_inputs, num_outputs, size)) for size in (201, 301, 1201)]
+
+
+def random_genome(num_inputs: int, num_outputs: int, num_connections: int) -> Genome:
+    """A genome mutated as by the published settings until it has the size."""
+    rng, tracker = np.random.default_rng(0), InnovationTracker()
+    genome = Genome.minimal(num_inputs, num_outputs, p_enabled=0.05, tracker=tracker, rng=rng)
+    add_node, add_connection = MUTATIONS["add_node"](), MUTATIONS["add_connection"]()
+    for _ in range(rng.binomial(genome.complexity.connections, 0.5)):
+        genome = add_node(genome, tracker, rng) or genome
+    while genome.complexity.connections < num_connections:
+        genome = (add_node if rng.random() < 0.2 else add_connection)(genome, tracker, rng) or genome
+    return genome
+
+
+def multiply_adds(network: Network, rule: Any) -> int:
+    """Multiply-adds per sample: one per edge forward, one for every error that is passed on, one per learned edge."""
+    plasticity = rule.plasticity(network, np.random.default_rng(0))
+    hidden_source = network.source >= network.num_sources
+    return int(
+        network.num_edges
+        + np.count_nonzero(plasticity.plastic)
+        + (np.count_nonzero(hidden_source) if plasticity.propagate else 0)
+    )
+
+
+def fastest(train: Callable[[], None], repeats: int, num_workers: int) -> float:
+    """Seconds of the fastest repeat in which every thread trains once."""
+    best = float("inf")
+    for _ in range(repeats):
+        threads = [threading.Thread(target=train) for _ in range(num_workers)]
+        started = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def sgemm_gflops(size: int = 1024) -> float:
+    """What one core reaches on a dense product of single-precision matrices."""
+    a, b = np.ones((2, size, size), np.float32)
+    best = float("inf")
+    with threadpool_limits(1):
+        for _ in range(5):
+            started = time.perf_counter()
+            a @ b
+            best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best / 1e9
+
+
+if __name__ == "__main__":
+    main()
