@@ -164,7 +164,6 @@ def test_compilation_is_a_function_of_the_genes(evolve) -> None:
         ("node_id", "input_index", "source", "weight", "gene", "activation", "row_start"),
         pytest.param(
             ("target", "from_bias", "fan_in", "outgoing"),
-            marks=pytest.mark.xfail(strict=True, reason="what a network caches is writeable"),
         ),
     ],
 )
@@ -176,7 +175,6 @@ def test_arrays_are_read_only(evolve_network, names: tuple[str, ...]) -> None:
             assert not array.flags.writeable, name
 
 
-@pytest.mark.xfail(strict=True, reason="Network freezes the arrays it is given instead of copies, and shares them")
 def test_the_callers_array_stays_the_callers(evolve_network) -> None:
     network = evolve_network(0)
     weights = network.weight.copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,9 +58,10 @@ class Network:
     gene: NDArray[np.int32]
 
     def __post_init__(self) -> None:
-        for value in vars(self).values():
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
+        for name, value in list(vars(self).items()):
+            if isinstance(value, np.ndarray) and value.flags.writeable:
+                # The caller keeps an array of its own.
+                object.__setattr__(self, name, _frozen(value.copy()))
 
     @property
     def num_nodes(self) -> int:
@@ -80,12 +82,12 @@ class Network:
     def target(self) -> NDArray[np.int32]:
         """Row of each edge's target, int32 [num_edges]."""
         counts = np.diff(self.row_start)
-        return np.repeat(np.arange(self.num_sources, self.num_nodes, dtype=np.int32), counts)
+        return _frozen(np.repeat(np.arange(self.num_sources, self.num_nodes, dtype=np.int32), counts))
 
     @cached_property
     def from_bias(self) -> NDArray[np.bool_]:
         """Whether each edge starts at the bias node, bool [num_edges]."""
-        return np.equal(self.source, len(self.input_index)) & self.has_bias
+        return _frozen(np.equal(self.source, len(self.input_index)) & self.has_bias)
 
     @cached_property
     def into_output(self) -> NDArray[np.bool_]:
@@ -104,14 +106,23 @@ class Network:
         """
         edge = np.argsort(self.source, kind="stable").astype(np.int32)
         start = np.searchsorted(self.source[edge], np.arange(self.num_nodes + 1)).astype(np.int32)
-        return start, edge
+        return _frozen(start), _frozen(edge)
 
     @cached_property
     def fan_in(self) -> NDArray[np.int32]:
         """Number of edges into each edge's target, the bias not counted, int32 [num_edges]."""
         first = self.num_sources
         counts = np.bincount(self.target[~self.from_bias] - first, minlength=self.num_nodes - first)
-        return counts[self.target - first].astype(np.int32)
+        return _frozen(counts[self.target - first].astype(np.int32))
+
+
+_Array = TypeVar("_Array", bound=NDArray[Any])
+
+
+def _frozen(array: _Array) -> _Array:
+    """The array, read-only."""
+    array.flags.writeable = False
+    return array
 
 
 def compile_network(genome: Genome) -> Network:

@@ -81,7 +81,8 @@ class TrainedNetwork:
         outputs = self.outputs(self.file.transform(raw_inputs))
         if self.file.task.kind == "classification":
             names: NDArray[Any] = np.array(self.output_names)
-            return names[outputs.argmax(axis=0)]
+            predictions: NDArray[Any] = names[outputs.argmax(axis=0)]
+            return predictions
         return self.file.to_target_units(outputs)
 
     def predict_proba(self, raw_inputs: ArrayLike) -> NDArray[np.float64]:

@@ -120,7 +120,6 @@ def test_elites_come_first_best_first_and_unmutated(
             assert len(member.operators) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="int(ratio * size): 0.29 * 100 is 28.999999999999996")
 @pytest.mark.parametrize(("size", "ratio", "count"), [(100, 0.29, 29), (50, 0.58, 29), (100, 0.57, 57)])
 def test_counts_do_not_lose_one_to_rounding(make_population, operators, size: int, ratio: float, count: int) -> None:
     population, tracker = make_population(size)

@@ -89,8 +89,9 @@ def test_nan_is_refused(num_objectives: int) -> None:
         ranking(objectives)
 
 
-def test_nan_of_a_single_objective_is_sorted_last() -> None:
-    assert ranking(np.array([[np.nan], [-INF], [1.0]])).tolist() == [2, 1, 0]
+def test_nan_of_a_single_objective_is_refused_like_that_of_two() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        ranking(np.array([[np.nan], [-INF], [1.0]]))
 
 
 def test_two_objectives_are_sorted_in_n_log_n() -> None:

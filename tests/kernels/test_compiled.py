@@ -89,7 +89,6 @@ def test_read_only_data_need_no_second_compilation(evolve_network, make_batches,
     assert len(module._outputs.signatures) == before
 
 
-@pytest.mark.xfail(strict=True, reason="errors travel along a copy of strided weights that is never updated")
 def test_strided_weights_are_trained_alike_or_refused(evolve_network, make_batches, compiled) -> None:
     network = evolve_network(0, activations=("tanh",))
     batches = make_batches(0, network, classes=True, num_samples=20, batch_size=5)

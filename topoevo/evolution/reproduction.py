@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -63,8 +64,8 @@ class Reproduction:
         tracker.start_generation()
         size = len(population.members)
         ranked = [population.members[index] for index in order]
-        num_elites = int(self.elite_ratio * size)
-        breeding = ranked[: max(size - int(self.cull_ratio * size), 1)]
+        num_elites = fraction_of(size, self.elite_ratio)
+        breeding = ranked[: max(size - fraction_of(size, self.cull_ratio), 1)]
         generation = population.generation + 1
         members = [
             Individual(elite.id, elite.parents, elite.born, elite.operators, self.passed_on(elite))
@@ -83,6 +84,11 @@ class Reproduction:
         if not self.inherit_weights or evaluation is None or evaluation.weights is None:
             return individual.genome
         return individual.genome.with_weights(evaluation.weights)
+
+
+def fraction_of(size: int, ratio: float) -> int:
+    """Return the whole individuals in a fraction of a population: 29 for .29 of 100, although .29 * 100 < 29."""
+    return math.floor(ratio * size + 1e-9)
 
 
 def mutate(

@@ -29,13 +29,18 @@ def pareto_ranks(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
     ValueError
         If an objective is NaN.
     """
-    if np.isnan(objectives).any():
-        raise ValueError("an objective is NaN; give failed individuals -inf")
+    _refuse_nan(objectives)
     if objectives.shape[1] == 1:
         return np.unique(-objectives[:, 0], return_inverse=True)[1].astype(np.int64)
     if objectives.shape[1] == 2:
         return _ranks_of_two(objectives)
     return _ranks_of_many(objectives)
+
+
+def _refuse_nan(objectives: NDArray[np.float64]) -> None:
+    """Raise if a value cannot be compared."""
+    if np.isnan(objectives).any():
+        raise ValueError("an objective is NaN; give failed individuals -inf")
 
 
 def _ranks_of_two(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -119,7 +124,13 @@ def ranking(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
     ----------
     objectives
         float64 [num_individuals, num_objectives].
+
+    Raises
+    ------
+    ValueError
+        If an objective is NaN.
     """
+    _refuse_nan(objectives)
     if objectives.shape[1] == 1:
         return np.argsort(-objectives[:, 0], kind="stable")
     ranks = pareto_ranks(objectives)

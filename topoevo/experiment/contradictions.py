@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topoevo.evolution.reproduction import fraction_of
 from topoevo.learning import LEARNING_RULES
 from topoevo.tasks.base import find_dataset
 from topoevo.variation import MUTATIONS
@@ -77,7 +78,7 @@ def _evolution(settings: Settings) -> Iterator[Contradiction]:
     if settings.num_generations == 0:
         return
     size = settings.population_size
-    num_culled, num_elites = int(settings.cull_ratio * size), int(settings.elite_ratio * size)
+    num_culled, num_elites = fraction_of(size, settings.cull_ratio), fraction_of(size, settings.elite_ratio)
     if settings.tournament_size > size - num_culled:
         yield Contradiction(
             ("tournament_size", "population_size", "cull_ratio"),

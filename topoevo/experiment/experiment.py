@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from topoevo.evolution import Evaluation, Individual, Population
-from topoevo.evolution.reproduction import Reproduction, initial_population
+from topoevo.evolution.reproduction import Reproduction, fraction_of, initial_population
 from topoevo.evolution.selection import ranking
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import check_task
@@ -197,7 +197,7 @@ class Experiment:
     @property
     def _num_children(self) -> int:
         """Individuals born in every generation but the first."""
-        return self.params.population_size - int(self.params.elite_ratio * self.params.population_size)
+        return self.params.population_size - fraction_of(self.params.population_size, self.params.elite_ratio)
 
     def _prepare_kernel(self) -> None:
         """Compile once in this process, and say so, before several workers ask for it."""

@@ -38,7 +38,7 @@ def cache_directory(*sources: str) -> Path:
     *sources
         Source files besides those of the elementary functions and activations.
     """
-    content = hashlib.blake2b(digest_size=8)
+    content = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
     for source in (*sources, __file__, elementary.__file__, topoevo.activations.__file__):
         content.update(Path(source).read_bytes())
     chosen = os.environ.get("NUMBA_CACHE_DIR")

@@ -6,6 +6,7 @@ row that stays the same is loaded once. Every function has its twin in `topoevo.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from topoevo.activations import ACTIVATIONS_BY_CODE
+from topoevo.errors import KernelError
 from topoevo.kernels import elementary
 from topoevo.kernels import prefetch as prefetch_module
 from topoevo.kernels.base import (
@@ -31,7 +33,7 @@ from topoevo.kernels.cache import cache_directory, entry_point, inlined_loop, lo
 from topoevo.kernels.prefetch import LINE, prefetch
 from topoevo.network import Network
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, call-arg"
 
 _CACHE = cache_directory(__file__, prefetch_module.__file__)
 _CROSS_ENTROPY = int(Loss.CROSS_ENTROPY)
@@ -542,7 +544,8 @@ class CompiledKernel(Kernel):
 
     def needs_compilation(self) -> bool:
         """Return whether the first training will have to wait for the compiler."""
-        return not _train.signatures and not any(_CACHE.rglob("compiled._train-*.nbc"))
+        python = f"py{sys.version_info.major}{sys.version_info.minor}"
+        return not _train.signatures and not any(_CACHE.rglob(f"compiled._train-*.{python}*.nbc"))
 
     def prepare(self) -> None:
         """Compile what training and scoring need, or load it from the cache."""
@@ -632,6 +635,12 @@ class CompiledKernel(Kernel):
         loss: Loss,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """See `Kernel.train`."""
+        if not weights.flags.c_contiguous:
+            own = np.ascontiguousarray(weights)
+            scores = self.train(network, own, plasticity, optimization, state, batches, order, loss)
+            weights[...] = own
+            return scores
+        _check(network, batches, loss)
         losses = np.full(len(order), np.nan)
         accuracies = np.full(len(order), np.nan)
         o = optimization
@@ -655,6 +664,19 @@ class CompiledKernel(Kernel):
         read = _frozen(weights, batches.inputs, batches.sizes)
         _outputs(input_index, num_sources, network.num_outputs, activation, row_start, source, *read, outputs)
         return outputs
+
+
+def _check(network: Network, batches: Batches, loss: Loss) -> None:
+    """Compiled code does not check its indices."""
+    num_inputs, targets = batches.inputs.shape[1], batches.targets
+    if num_inputs != network.num_inputs:
+        raise KernelError(f"the samples have {num_inputs} inputs, the network has {network.num_inputs}")
+    if loss is Loss.CROSS_ENTROPY and not 0 <= targets.min() <= targets.max() < network.num_outputs:
+        raise KernelError(
+            f"class indices go from {targets.min()} to {targets.max()}, the network has {network.num_outputs} outputs"
+        )
+    if loss is Loss.MEAN_SQUARED_ERROR and targets.shape[1] != network.num_outputs:
+        raise KernelError(f"the samples have {targets.shape[1]} targets, the network has {network.num_outputs} outputs")
 
 
 def _frozen(*arrays: NDArray[Any]) -> list[NDArray[Any]]:

@@ -13,6 +13,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+# mypy: disable-error-code="no-untyped-call"
+
 #: Numbers of single precision in one line of the cache.
 LINE = 16
 
