@@ -26,6 +26,7 @@ commands:
   predict RUN|NETWORK.json TABLE.csv             predict every row of a table
   draw RUN|NETWORK.json [--out PICTURE]          draw a network as .svg or .png
   settings                                       print every setting as a markdown table
+  compile                                        compile the numerical kernels now instead of in the first run
 
 `topoevo <command> --help` explains a command. A run is started with, for example:
   topoevo wlnn params/wlnn/digits-quick.yaml --seed 1
@@ -114,6 +115,15 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         print(settings_table(), end="")
         return 0
 
+    def compile_kernels(words: list[str], prog: str) -> int:
+        from topoevo.kernels import load_kernel
+
+        kernel = load_kernel("numba")
+        if kernel.needs_compilation():
+            print("compiling the numerical kernels, once on this machine (about 15 seconds) ...", flush=True)
+        kernel.prepare()
+        return 0
+
     return {
         "wlnn": wlnn,
         "wann": wann,
@@ -122,6 +132,7 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         "predict": predict,
         "draw": draw,
         "settings": settings,
+        "compile": compile_kernels,
     }
 
 

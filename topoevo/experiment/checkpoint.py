@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.activations import ACTIVATIONS_BY_CODE, activation_codes
-from topoevo.errors import CheckpointError, TopoevoError
+from topoevo.errors import CheckpointError
 from topoevo.evolution import Individual, Population
 from topoevo.experiment.records import Champion, TaskScore
 from topoevo.genome import Genome, InnovationTracker
@@ -125,7 +124,7 @@ class Checkpoint:
         for path in reversed(_checkpoints(folder)):
             try:
                 return _read(path)
-            except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, TopoevoError) as error:
+            except Exception as error:  # A damaged file can fail in any way; the one before it may be whole.
                 problems.append(f"{path.name}: {error}")
         if problems:
             raise CheckpointError(f"no checkpoint in {folder} is readable ({'; '.join(problems)})")

@@ -1,9 +1,13 @@
-"""The population's evaluations on several cores, in an order that does not matter."""
+"""The population's evaluations on several cores, in an order that does not matter.
+
+Threads are those of the standard library; processes, on this machine or others, are joblib's.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +25,7 @@ _SWITCH_INTERVAL = 1e-4  #: seconds
 
 
 class Workers:
-    """A pool of joblib workers that is kept from generation to generation.
+    """A pool of workers that is kept from generation to generation.
 
     Parameters
     ----------
@@ -35,8 +39,12 @@ class Workers:
         import joblib
 
         self.num_workers = joblib.effective_n_jobs(num_workers)
+        self._threads: ThreadPoolExecutor | None = None
         self._parallel: Any = None
-        if self.num_workers > 1:
+        if self.num_workers > 1 and backend == "threading":
+            # joblib looks for results of threads every 10 ms, which is longer than many a training.
+            self._threads = ThreadPoolExecutor(self.num_workers, thread_name_prefix="worker")
+        elif self.num_workers > 1:
             self._parallel = joblib.Parallel(
                 n_jobs=self.num_workers, backend=backend, return_as="generator_unordered", max_nbytes="1M"
             )
@@ -54,6 +62,8 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         sys.setswitchinterval(self._switch_interval)
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
         if self._parallel is not None:
             self._parallel.__exit__(kind, error, trace)
 
@@ -95,20 +105,22 @@ class Workers:
         order: list[int],
     ) -> Iterator[tuple[int, Evaluation]]:
         """Pairs of index and evaluation in the order of their arrival."""
-        if self._parallel is None:
+        if self.num_workers == 1:
             for index in order:
                 yield from _evaluate_portion(evaluator, [genomes[index]], shared, generation, [index])
             return
-        import joblib
-
         # Every k-th of the sorted list goes into one portion, so that portions take about equally long.
         num_portions = max(1, min(len(order), self.num_workers * _PORTIONS_A_WORKER))
         portions = [order[start::num_portions] for start in range(num_portions)]
-        calls = (
-            joblib.delayed(_evaluate_portion)(evaluator, [genomes[i] for i in portion], shared, generation, portion)
-            for portion in portions
-        )
-        for results in self._parallel(calls):
+        calls = [(evaluator, [genomes[i] for i in portion], shared, generation, portion) for portion in portions]
+        if self._threads is not None:
+            futures = [self._threads.submit(_evaluate_portion, *call) for call in calls]
+            for future in as_completed(futures):
+                yield from future.result()
+            return
+        import joblib
+
+        for results in self._parallel(joblib.delayed(_evaluate_portion)(*call) for call in calls):
             yield from results
 
 
