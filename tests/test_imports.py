@@ -30,8 +30,8 @@ TABLE: dict[str, set[str]] = {
     "experiment": {"genome", "variation", "network", "kernels", "tasks", "learning", "evolution"},
     "reporting": {"genome", "evolution", "experiment"},
     "trained_network": {"network", "kernels", "tasks", "experiment", "reporting"},
-    "commands": {"experiment", "reporting", "trained_network"},
-    "cli": {"experiment", "reporting", "commands"},
+    "commands": {"tasks", "experiment", "reporting", "trained_network"},
+    "cli": {"kernels", "experiment", "reporting", "commands"},
 }
 
 #: Packages that are slow to import or optional.

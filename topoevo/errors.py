@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class TopoevoError(Exception):
@@ -14,7 +15,19 @@ class TopoevoError(Exception):
 
 
 class ParamsError(TopoevoError):
-    """Settings are unknown, of the wrong type, out of range, or contradict each other."""
+    """Settings are unknown, of the wrong type, out of range, or contradict each other.
+
+    Parameters
+    ----------
+    message
+        One line for every problem.
+    usable
+        The settings without those that are wrong, so that files and data can be checked too; None if there are none.
+    """
+
+    def __init__(self, message: str, usable: Any = None) -> None:
+        super().__init__(message)
+        self.usable = usable
 
 
 class UnknownNameError(TopoevoError):

@@ -110,9 +110,25 @@ def test_remove_connection_draws_evenly_and_spares_the_bias(evolve) -> None:
     gone = Counter()
     for _ in range(DRAWS):
         mutated = RemoveConnection()(genome, fresh(), rng)
-        (one,) = set(genome.connections["innovation"].tolist()) - set(mutated.connections["innovation"].tolist())
+        missing = set(genome.connections["innovation"].tolist()) - set(mutated.connections["innovation"].tolist())
+        # A node that is left with a connection from the bias alone goes too, with that connection.
+        (one,) = missing & set(from_inputs(genome))
         gone[one] += 1
     assert even(gone, from_inputs(genome))
+
+
+def test_remove_connection_leaves_no_node_without_connections(evolve) -> None:
+    genome = evolve(4, num_inputs=3, num_outputs=2, num_mutations=30)
+    rng = np.random.default_rng(0)
+    num_nodes = len(genome.nodes)
+    while (mutated := RemoveConnection()(genome, fresh(), rng)) is not None:
+        mutated.validate()
+        genes = mutated.connections[mutated.connections["source"] != mutated.bias_id]
+        hidden = mutated.nodes["id"][mutated.nodes["role"] == Role.HIDDEN]
+        assert set(hidden.tolist()) <= {*genes["source"].tolist(), *genes["target"].tolist()}
+        genome = mutated
+    assert len(from_inputs(genome)) == 1
+    assert len(genome.nodes) < num_nodes
 
 
 def test_remove_connection_leaves_the_last_one() -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from topoevo.errors import CheckpointError, ParamsError
+from topoevo.errors import CheckpointError, ParamsError, TopoevoError
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.params import Params, load_params
 
@@ -62,7 +60,13 @@ def evolve(words: list[str], prog: str, *, family: str) -> int:
             f"there is nothing to do without a parameter file: try {prog} params/{family}/digits-quick.yaml, "
             f"or {prog} --help for the settings"
         )
-    params = load_params(namespace.params_file, overrides, family=family)
+    try:
+        params = load_params(namespace.params_file, overrides, family=family)
+    except ParamsError as error:
+        problems = [str(error)] if error.usable is None else [str(error), *_problems_outside(error.usable)]
+        raise ParamsError("\n".join(problems)) from None
+    if params.resume is not None:
+        raise ParamsError(f"{namespace.params_file}: resume is given as a flag: {prog} --resume {params.resume}")
     name = Path(namespace.params_file).stem if namespace.params_file else family
     return _run_new(params, name)
 
@@ -84,16 +88,44 @@ def _run_new(params: Params, name: str) -> int:
     from topoevo.experiment.experiment import Experiment
     from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
-    RunDirectory.check(params)
     console = ConsoleObserver()
-    with _stoppable():
+    problems: list[str] = []
+    task = None
+    try:
+        RunDirectory.check(params)
+    except ParamsError as error:
+        problems.append(str(error))
+    try:
         task = load_task_of(params, console.on_message)
         check_task(params, task)
-        directory = RunDirectory.create(params, name=name)
-        experiment = Experiment(
-            params, task, observers=make_observers(directory, console), checkpoint_folder=directory.checkpoint
-        )
-        return _run(experiment, console)
+    except TopoevoError as error:
+        problems.append(str(error))
+    if problems or task is None:
+        raise ParamsError("\n".join(problems))
+    directory = RunDirectory.create(params, name=name)
+    experiment = Experiment(
+        params, task, observers=make_observers(directory, console), checkpoint_folder=directory.checkpoint
+    )
+    return _run(experiment, console)
+
+
+def _problems_outside(params: Params) -> list[str]:
+    """What else is wrong, in folders and data, beside settings that are; nothing is downloaded to find out."""
+    from topoevo.experiment.data import check_task, load_task_of
+    from topoevo.reporting import RunDirectory
+    from topoevo.tasks.base import find_dataset
+
+    problems = []
+    try:
+        RunDirectory.check(params)
+    except ParamsError as error:
+        problems.append(str(error))
+    if params.data_dir is not None or find_dataset(params.dataset).is_file:
+        try:
+            check_task(params, load_task_of(params))
+        except TopoevoError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> int:
@@ -112,11 +144,9 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
                 for name in fixed
             )
         )
-    if params_file is not None and Path(params_file).resolve() != (folder / "params.yaml").resolve():
-        raise ParamsError(f"a resumed run has its own parameter file: leave out {params_file!r} or --resume")
     earlier = RunDirectory.open(folder)
-    changes = {name: value for name, value in overrides.items() if name != "resume"}
-    params = load_params(earlier.params, changes, family=family)
+    params = load_params(params_file or earlier.params, overrides, family=family)
+    params = params.model_copy(update={"resume": None})
     checkpoint = Checkpoint.read_last(earlier.checkpoint)
     done = checkpoint.population.generation
     if done >= params.num_generations:
@@ -124,35 +154,36 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
             f"{folder} has finished its {done} generations; add --num_generations {2 * max(done, 1)} to go on"
         )
     console = ConsoleObserver()
-    with _stoppable():
-        task = load_task_of(params, console.on_message)
-        directory = RunDirectory.open(folder, params)
-        experiment = Experiment(
-            params,
-            task,
-            observers=make_observers(directory, console),
-            checkpoint=checkpoint,
-            checkpoint_folder=directory.checkpoint,
-        )
-        return _run(experiment, console)
+    task = load_task_of(params, console.on_message)
+    directory = RunDirectory.open(folder, params)
+    experiment = Experiment(
+        params,
+        task,
+        observers=make_observers(directory, console),
+        checkpoint=checkpoint,
+        checkpoint_folder=directory.checkpoint,
+    )
+    return _run(experiment, console)
 
 
 def _run(experiment: Experiment, console: ConsoleObserver) -> int:
     """Run to the end and return the exit code."""
+    handlers = {
+        number: signal.signal(number, _stopping(experiment, console)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         outcome = experiment.run()
     finally:
         console.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if outcome.status == "interrupted":
-        return 143 if outcome.reason == signal.Signals.SIGTERM.name else 130
+        return 128 + signal.Signals[outcome.reason]
     return _EXIT_CODES[outcome.status]
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into `Interrupted`; a second one leaves at once."""
-    from topoevo.experiment.experiment import Interrupted
-
+def _stopping(experiment: Experiment, console: ConsoleObserver) -> Callable[[int, FrameType | None], None]:
+    """A signal handler: the first signal asks the run to stop, a second one leaves at once."""
     asked = False
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -160,14 +191,6 @@ def _stoppable() -> Iterator[None]:
         if asked:
             os._exit(128 + number)
         asked = True
-        raise Interrupted(signal.Signals(number).name)
+        experiment.stop(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    except Interrupted as interruption:
-        print(f"interrupted by {interruption} before the first generation; nothing is lost", file=sys.stderr)
-        sys.exit(143 if str(interruption) == signal.Signals.SIGTERM.name else 130)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return on_signal

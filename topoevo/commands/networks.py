@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
-from topoevo.errors import ParamsError, TaskError
-from topoevo.trained_network import TrainedNetwork, load_network
+from topoevo.errors import ParamsError
+from topoevo.tasks.csv_file import read_inputs
+from topoevo.trained_network import load_network
 
 _NETWORK_HELP = "network file, or run directory (then its champion)"
 
@@ -69,7 +68,7 @@ def predict_command(words: list[str], prog: str) -> int:
     parser.add_argument("--out", help="file to write instead of printing")
     given = parser.parse_args(words)
     network = load_network(given.network)
-    raw = _read_inputs(Path(given.table), network)
+    raw = read_inputs(Path(given.table), network.input_names)
     predictions = network.predict(raw)
     if predictions.ndim == 1:
         header = ["prediction", *(f"p_{name}" for name in network.output_names)]
@@ -108,42 +107,6 @@ def draw_command(words: list[str], prog: str) -> int:
     draw_network_file(network.file, out)
     print(out)
     return 0
-
-
-def _read_inputs(path: Path, network: TrainedNetwork) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The columns that the network knows by name, in its order."""
-    import csv
-
-    from topoevo.errors import did_you_mean
-
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except OSError as error:
-        raise TaskError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TaskError(f"{path}: is no CSV table: {error}") from None
-    if not rows:
-        raise TaskError(f"{path}: is empty")
-    header = [name.strip() for name in rows[0]]
-    missing = [name for name in network.input_names if name not in header]
-    if missing:
-        raise TaskError(
-            f"{path}: column {missing[0]!r} is missing{did_you_mean(missing[0], header)}"
-            + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else "")
-        )
-    places = [header.index(name) for name in network.input_names]
-    values = np.empty((len(rows) - 1, len(places)))
-    for number, row in enumerate(rows[1:], start=2):
-        for column, place in enumerate(places):
-            try:
-                values[number - 2, column] = float(row[place])
-            except (ValueError, IndexError):
-                cell = row[place] if place < len(row) else "nothing"
-                raise TaskError(f"{path}: row {number}, column {header[place]}: {cell!r} is no number") from None
-            if not np.isfinite(values[number - 2, column]):
-                raise TaskError(f"{path}: row {number}, column {header[place]}: {row[place]!r} is not finite")
-    return values
 
 
 def _quoted(cell: str) -> str:

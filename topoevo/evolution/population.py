@@ -45,6 +45,11 @@ class Individual:
         """Reward of the last evaluation; ``-inf`` before it."""
         return -np.inf if self.evaluation is None else self.evaluation.reward
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last evaluation failed."""
+        return self.evaluation is not None and self.evaluation.failure is not None
+
     def evaluated(self, evaluation: Evaluation) -> Individual:
         """Return this individual with an evaluation."""
         return replace(self, evaluation=evaluation)
@@ -74,14 +79,21 @@ class Population:
     members: tuple[Individual, ...]
 
     def objectives(self, *names: str) -> NDArray[np.float64]:
-        """Return what selection maximizes, float64 [num_members, len(names)].
+        """Return what selection maximizes, float64 [num_members, len(names)]; ``-inf`` all over for a failure.
 
         Parameters
         ----------
         *names
             ``reward``, ``best_reward`` or ``simplicity`` (minus the number of active connections).
         """
-        return np.array([[_OBJECTIVES[name](member) for name in names] for member in self.members], np.float64)
+        # A failed network may be small, but that is no merit.
+        return np.array(
+            [
+                [-np.inf if member.has_failed else _OBJECTIVES[name](member) for name in names]
+                for member in self.members
+            ],
+            np.float64,
+        )
 
     @property
     def digest(self) -> str:

@@ -139,6 +139,7 @@ def initial_population(
     add_node: Mutation,
     bias: bool,
     output_activation: str,
+    max_connections: int | None = None,
     tracker: InnovationTracker,
     seed: int,
 ) -> Population:
@@ -156,7 +157,7 @@ def initial_population(
         Probability with which `add_node` is applied, tried once for every initial connection (Rieke 2020).
     add_node
         The operator.
-    bias, output_activation
+    bias, output_activation, max_connections
         See `Genome.minimal`.
     tracker, seed
         Innovation numbers, and the run's seed.
@@ -173,6 +174,7 @@ def initial_population(
             rng=rng,
             bias=bias,
             output_activation=output_activation,
+            max_connections=max_connections,
         )
         num_nodes = int(rng.binomial(genome.complexity.connections, p_add_node))
         genome, operators = mutate(genome, {add_node: 1.0}, num_nodes, tracker, rng)

@@ -72,13 +72,15 @@ def _ranks_of_many(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
     no_worse = (objectives[:, None, :] >= objectives[None, :, :]).all(axis=2)
     better = (objectives[:, None, :] > objectives[None, :, :]).any(axis=2)
     dominates: NDArray[np.bool_] = np.logical_and(no_worse, better)
+    num_dominators = dominates.sum(axis=0)
     ranks = np.full(len(objectives), -1, np.int64)
-    front = 0
-    while (ranks < 0).any():
-        left = ranks < 0
-        free = left & ~dominates[left].any(axis=0)
-        ranks[free] = front
-        front += 1
+    front = np.flatnonzero(num_dominators == 0)
+    rank = 0
+    while len(front):
+        ranks[front] = rank
+        num_dominators -= dominates[front].sum(axis=0)
+        rank += 1
+        front = np.flatnonzero((num_dominators == 0) & (ranks < 0))
     return ranks
 
 
@@ -100,8 +102,8 @@ def crowding_distances(objectives: NDArray[np.float64], ranks: NDArray[np.int64]
     ndarray of float64 [num_individuals]
     """
     distances = np.zeros(len(objectives))
-    for front in np.unique(ranks):
-        members = np.flatnonzero(ranks == front)
+    by_rank = np.argsort(ranks, kind="stable")
+    for members in np.split(by_rank, np.flatnonzero(np.diff(ranks[by_rank])) + 1):
         for column in objectives[members].T:
             order = np.argsort(column, kind="stable")
             finite = column[np.isfinite(column)]

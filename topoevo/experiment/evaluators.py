@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import time
 import traceback
+import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.errors import TopoevoError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.params import Params
 from topoevo.experiment.records import TaskScore
@@ -31,16 +34,50 @@ _LOSSES = {"cross_entropy": Loss.CROSS_ENTROPY, "mean_squared_error": Loss.MEAN_
 class SharedData:
     """What everyone in a generation is compared on.
 
+    Samples are laid out as minibatches where they are used: to another process go the samples, which stay the same in
+    all generations and are sent once, and their order.
+
     Parameters
     ----------
-    batches
-        The training samples as minibatches.
+    samples
+        The training samples.
+    order
+        Which sample comes where, int32 [num_samples].
+    batch_size
+        Samples a minibatch.
     epochs
         Order of the minibatches in every epoch, int32 [num_epochs, num_batches].
+    name
+        Unique to this order of these samples.
     """
 
-    batches: Batches
+    samples: Samples
+    order: NDArray[np.int32]
+    batch_size: int
     epochs: NDArray[np.int32]
+    name: str
+
+    @cached_property
+    def batches(self) -> Batches:
+        """The samples as minibatches."""
+        return Batches.lay_out(self.samples.inputs, self.samples.targets, batch_size=self.batch_size, order=self.order)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _shared_in_this_process, (self.samples, self.order, self.batch_size, self.epochs, self.name)
+
+
+#: What was last sent to this process; all evaluations of a generation lay their samples out once.
+_last_received: dict[str, SharedData] = {}
+
+
+def _shared_in_this_process(
+    samples: Samples, order: NDArray[np.int32], batch_size: int, epochs: NDArray[np.int32], name: str
+) -> SharedData:
+    """Shared data as it arrives in a worker process."""
+    if name not in _last_received:
+        _last_received.clear()
+        _last_received[name] = SharedData(samples, order, batch_size, epochs, name)
+    return _last_received[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +156,8 @@ class DatasetEvaluator:
         started = time.perf_counter()
         try:
             return self._evaluate(genome, shared, stream, generation, index, started)
+        except (TopoevoError, MemoryError):
+            raise
         except Exception:  # An individual's failure is a result; the run goes on.
             return Evaluation.failed(traceback.format_exc(limit=-3), time.perf_counter() - started)
 
@@ -180,6 +219,7 @@ class TaskData:
     batch_size_eval: int
     seed: int
     _laid_out: dict[str, Batches] = field(default_factory=dict)
+    _name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def shared(self, stream: Stream, generation: int, *, num_epochs: int | None = None) -> SharedData:
         """Return the minibatches of one generation, drawn at the address (stream, generation).
@@ -196,13 +236,12 @@ class TaskData:
             Epochs; the setting if None.
         """
         rng = generator(self.seed, stream, generation)
-        train = self.task.train
-        batches = Batches.lay_out(
-            train.inputs, train.targets, batch_size=self.batch_size, order=rng.permutation(len(train))
-        )
-        epochs = self.num_epochs if num_epochs is None else num_epochs
-        order = rng.permuted(np.tile(np.arange(batches.num_batches, dtype=np.int32), (epochs, 1)), axis=1)
-        return SharedData(batches, order)
+        order = rng.permutation(len(self.task.train)).astype(np.int32)
+        num_batches = -(-len(order) // self.batch_size)
+        num_epochs = self.num_epochs if num_epochs is None else num_epochs
+        epochs = rng.permuted(np.tile(np.arange(num_batches, dtype=np.int32), (num_epochs, 1)), axis=1)
+        name = f"{self._name}-{stream}-{generation}"
+        return SharedData(self.task.train, order, self.batch_size, epochs, name)
 
     def score(self, part: str, genome: Genome, kernel: Kernel) -> TaskScore:
         """Return how good a genome with given weights is.

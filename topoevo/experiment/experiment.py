@@ -26,8 +26,12 @@ from topoevo.variation import MUTATIONS
 _WITH_COMPLEXITY, _REWARD_ALONE = ("reward", "simplicity"), ("reward",)
 
 
-class Interrupted(Exception):
-    """The user or the system asks the run to stop.
+#: Addresses within the stream of confirmations; 0 is that of the minibatches.
+_CONFIRMING, _FINAL = 1, 2
+
+
+class Interrupted(BaseException):
+    """The user or the system has asked the run to stop; raised between two evaluations, never inside one.
 
     Parameters
     ----------
@@ -81,6 +85,8 @@ class Experiment:
             inherit_weights=params.inherit_weights,
         )
         self._started = time.perf_counter()
+        self._stop_reason = ""
+        self._resumable: Checkpoint | None = None
         if checkpoint is None:
             self._tracker = InnovationTracker()
             self._champion: Champion | None = None
@@ -96,6 +102,7 @@ class Experiment:
                 add_node=mutations["add_node"],
                 bias=params.bias,
                 output_activation=params.output_activation,
+                max_connections=params.max_connections,
                 tracker=self._tracker,
                 seed=params.seed,
             )
@@ -112,6 +119,18 @@ class Experiment:
     def kernel(self) -> Kernel:
         """The backend."""
         return self._evaluator.kernel
+
+    def stop(self, reason: str) -> None:
+        """Ask the run to stop as soon as the evaluations under way are done; safe to call from a signal handler.
+
+        What is finished of the present generation is given up, so that the run goes on exactly where it can.
+
+        Parameters
+        ----------
+        reason
+            What happened, in a few words.
+        """
+        self._stop_reason = reason
 
     def step(self, workers: Workers) -> GenerationRecord:
         """Return the record of one more generation.
@@ -163,15 +182,17 @@ class Experiment:
         """Return how the run ended, after all generations that the settings ask for."""
         status, reason = "finished", ""
         done = self.first_generation
-        for observer in self.observers:
-            observer.on_start(self)
+        error: Exception | None = None
         try:
+            for observer in self.observers:
+                observer.on_start(self)
             self._prepare_kernel()
             with Workers(self.params.num_workers, self.params.joblib_backend) as workers:
                 while done < self.params.num_generations:
                     record = self.step(workers)
                     done += 1
                     self._finish_generation(record)
+                    self._check_stop()
                     if record.num_failures == len(record.population.members):
                         status, reason = "failed", _why_all_failed(record)
                         break
@@ -179,6 +200,9 @@ class Experiment:
                     self._finish_champion()
         except Interrupted as interruption:
             status, reason = "interrupted", str(interruption)
+        except Exception as unexpected:  # Told to the observers, so that files say how the run ended; raised below.
+            status, reason, error = "failed", f"{type(unexpected).__name__}: {unexpected}", unexpected
+        self._write_checkpoint()
         outcome = Outcome(
             status,
             reason,
@@ -190,6 +214,8 @@ class Experiment:
         )
         for observer in self.observers:
             observer.on_end(outcome)
+        if error is not None:
+            raise error
         return outcome
 
     # -- parts of a generation ----------------------------------------------------------------------------------
@@ -214,7 +240,6 @@ class Experiment:
         def on_result(index: int, evaluation: Evaluation) -> None:
             nonlocal done
             done += 1
-            self._num_evaluations += 1
             for observer in self.observers:
                 observer.on_evaluation(population.generation, done, total)
 
@@ -224,7 +249,9 @@ class Experiment:
             shared,
             generation=population.generation,
             on_result=on_result,
+            on_wait=self._check_stop,
         )
+        self._num_evaluations += total
         members = tuple(
             member.evaluated(evaluation) for member, evaluation in zip(population.members, evaluations, strict=True)
         )
@@ -246,13 +273,15 @@ class Experiment:
         """
         candidate = max(population.members, key=lambda member: member.reward)
         evaluation = candidate.evaluation
+        # Whoever has left the population does not come back; remembering the others is enough.
+        self._confirmed &= {member.genome.digest for member in population.members}
         if evaluation is None or evaluation.failure or candidate.genome.digest in self._confirmed:
             return
         self._confirmed |= {candidate.genome.digest}
         generation = population.generation
         shared = self._data.shared(Stream.CONFIRMATION, generation)
         again = self._evaluator.evaluate(
-            candidate.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=0
+            candidate.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=_CONFIRMING
         )
         self._num_evaluations += 1
         if again.failure or again.weights is None:
@@ -281,18 +310,29 @@ class Experiment:
             record = replace(record, champion=self._champion)
         for observer in self.observers:
             observer.on_generation(record)
-        last = generation + 1 == self.params.num_generations
+        self._resumable = Checkpoint(
+            self._next,
+            InnovationTracker(self._tracker.next_node, self._tracker.next_innovation),
+            self._champion,
+            self._confirmed,
+            self._num_evaluations,
+            time.perf_counter() - self._started,
+            self._digest,
+        )
         every = self.params.checkpoint_every
-        if self._checkpoint_folder is not None and (last or (every and (generation + 1) % every == 0)):
-            Checkpoint(
-                self._next,
-                self._tracker,
-                self._champion,
-                self._confirmed,
-                self._num_evaluations,
-                time.perf_counter() - self._started,
-                self._digest,
-            ).write(self._checkpoint_folder)
+        if every and (generation + 1) % every == 0:
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
+        """Save the state after the last finished generation, unless that was done."""
+        if self._checkpoint_folder is not None and self._resumable is not None:
+            self._resumable.write(self._checkpoint_folder)
+            self._resumable = None
+
+    def _check_stop(self) -> None:
+        """Raise if the run was asked to stop."""
+        if self._stop_reason:
+            raise Interrupted(self._stop_reason)
 
     def _finish_champion(self) -> None:
         """Train the champion to the end, if asked for, and test it."""
@@ -302,7 +342,7 @@ class Experiment:
             generation = max(self.params.num_generations, 1)
             shared = self._data.shared(Stream.CONFIRMATION, generation, num_epochs=self.params.final_epochs)
             again = self._evaluator.evaluate(
-                champion.individual.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=1
+                champion.individual.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=_FINAL
             )
             if again.weights is not None:
                 trained = replace(champion.individual, genome=champion.individual.genome.with_weights(again.weights))

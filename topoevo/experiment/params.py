@@ -166,17 +166,19 @@ def load_params(path: str | Path | None, overrides: Mapping[str, object], *, fam
     report = _Report(file, overrides)
     contradictions = find_source_contradictions(None if path is None else Path(path), overrides)
     params: Params | None = None
+    right: dict[str, object] = {}
     try:
         params = Params.model_validate(defaults | values)
     except ValidationError as error:
         wrong = report.add_wrong_values(error, by_name)
         # Values that are fine by themselves are compared even if others are wrong, so that one message has it all.
-        found = _contradictions({name: value for name, value in (defaults | values).items() if name not in wrong})
+        right = {name: value for name, value in (defaults | values).items() if name not in wrong}
+        found = _contradictions(right)
         contradictions += [one for one in found if not wrong & set(one.settings)]
     for one in contradictions:
         report.add_contradiction(one)
     if params is None or report.problems:
-        raise ParamsError(report.text())
+        raise ParamsError(report.text(), usable=params or _usable(right))
     return params
 
 
@@ -218,6 +220,14 @@ def _contradictions(values: Mapping[str, object]) -> list[Contradiction]:
     except ValidationError as error:
         return [found for one in error.errors() for found in one.get("ctx", {}).get("found", ())]
     return []
+
+
+def _usable(values: Mapping[str, object]) -> Params | None:
+    """Return settings of values that are legal by themselves, if they are legal together."""
+    try:
+        return Params.model_validate(values)
+    except ValidationError:
+        return None
 
 
 class _Report:

@@ -128,7 +128,7 @@ class Outcome:
     digest
         Of the last evaluated population; empty if there is none.
     champion
-        Best network, tested unless the run failed; None if there is none.
+        Best network, tested if the run finished; None if there is none.
     """
 
     status: str

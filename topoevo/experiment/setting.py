@@ -23,6 +23,7 @@ GROUPS = ("evolution", "evaluation", "training", "architecture", "task", "comput
 
 _BOUND_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _KIND_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_TECHNICAL_LIMIT = 10**6
 _METAVARS = {int: "INT", float: "NUMBER", bool: "true|false", str: "TEXT"}
 
 
@@ -143,7 +144,12 @@ class Setting:
 
     @property
     def range(self) -> str:
-        """The limits in words, for example ``at least 0 and below 1``, or an empty string."""
+        """The limits in words, for example ``at least 0 and below 1``, or an empty string.
+
+        A limit of a million or more is there for mistyped numbers alone and not worth a word.
+        """
+        if self.bounds.get("le", 0) >= _TECHNICAL_LIMIT:
+            return f"at least {_number(self.bounds['ge'])}"
         if "ge" in self.bounds and "le" in self.bounds:
             return f"from {_number(self.bounds['ge'])} to {_number(self.bounds['le'])}"
         return " and ".join(f"{_BOUND_WORDS[key]} {_number(limit)}" for key, limit in self.bounds.items())
@@ -171,6 +177,8 @@ class Setting:
             value = error["ctx"]["received"]
         if kind == "empty_list" or value == "":
             return f"an empty {'list' if self.is_list else 'text'} is not allowed, must be {self.requirement}"
+        if kind == "less_than_equal" and self.bounds["le"] >= _TECHNICAL_LIMIT:
+            return f"{shown(value)} is not allowed, must be at most {self.bounds['le']}"
         if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
             return f"{shown(value)} is not allowed, must be {self.range}"
         return f"{shown(value)} is not allowed, must be {self.requirement}{self._hint(value)}"

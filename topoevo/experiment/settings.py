@@ -17,9 +17,13 @@ from topoevo.activations import ACTIVATIONS
 from topoevo.errors import UnknownNameError
 from topoevo.experiment.contradictions import find_contradictions
 from topoevo.experiment.setting import Names, setting
+from topoevo.kernels import KERNELS
 from topoevo.learning import LEARNING_RULES
+from topoevo.learning.history import EVALUATION_PERIODS
+from topoevo.learning.initialization import WEIGHT_INITS
 from topoevo.learning.optimizers import LR_SCHEDULES, OPTIMIZERS
 from topoevo.tasks.base import DATASETS, find_dataset
+from topoevo.tasks.scaling import SCALINGS
 
 _evolution = partial(setting, group="evolution")
 _evaluation = partial(setting, group="evaluation")
@@ -59,35 +63,38 @@ class Settings(BaseModel):
     elite_ratio: float = _evolution(
         0.2, "fraction of best networks to pass on to the new population unchanged", ge=0, le=1
     )
-    num_generations: int = _evolution(100, "number of generations to evolve", ge=0)
-    population_size: int = _evolution(100, "number of networks in the population", ge=2)
-    tournament_size: int = _evolution(8, "number of networks that compete to become a parent", ge=1)
+    num_generations: int = _evolution(100, "number of generations to evolve", ge=0, le=10**9)
+    population_size: int = _evolution(100, "number of networks in the population", ge=2, le=10**6)
+    tournament_size: int = _evolution(8, "number of networks that compete to become a parent", ge=1, le=10**6)
     inherit_weights: bool = _evolution(False, "whether children start from the trained weights of their parent")
-    num_mutations_per_generation: int = _evolution(1, "number of mutations between parent and child", ge=0)
+    num_mutations_per_generation: int = _evolution(1, "number of mutations between parent and child", ge=0, le=10**6)
     p_complexity_objective: float = _evolution(
         0.2, "fraction of generations ranked on reward and complexity instead of reward alone", ge=0, le=1
     )
     max_connections: int | None = _evolution(
-        None, "largest number of enabled connections that mutations grow a network to", ge=1
+        None, "largest number of enabled connections that mutations grow a network to", ge=1, le=10**9
     )
-    crowding: Literal["nsga2"] = _evolution("nsga2", "how networks of the same front are ordered")
 
-    batch_size: int = _evaluation(256, "number of samples in a minibatch of training", ge=1)
-    batch_size_eval: int = _evaluation(1000, "number of samples computed at once when a network is scored", ge=1)
-    evaluation_period: Literal["integral", "last_batch", "last_ten_batches", "first_ten_batches", "last_epoch"] = (
-        _evaluation("last_epoch", "period of training whose mean loss is the reward; integral is all of it")
+    batch_size: int = _evaluation(256, "number of samples in a minibatch of training", ge=1, le=10**9)
+    batch_size_eval: int = _evaluation(
+        1000, "number of samples computed at once when a network is scored", ge=1, le=10**9
     )
-    num_trials: int = _evaluation(1, "number of episodes or trainings that a reward is the mean of", ge=1)
+    evaluation_period: Annotated[str, Names(lambda: EVALUATION_PERIODS)] = _evaluation(
+        "last_epoch", "period of training whose mean loss is the reward; integral is all of it"
+    )
+    num_trials: int = _evaluation(1, "number of episodes or trainings that a reward is the mean of", ge=1, le=10**6)
     test_every: int = _evaluation(
-        20, "number of generations between tests of the champion; 0 tests it only at the end", ge=0
+        20, "number of generations between tests of the champion; 0 tests it only at the end", ge=0, le=10**9
     )
-    final_epochs: int = _evaluation(0, "number of epochs that the final champion is trained on after evolution", ge=0)
+    final_epochs: int = _evaluation(
+        0, "number of epochs that the final champion is trained on after evolution", ge=0, le=10**6
+    )
 
     learning_rule: Annotated[str, Names(lambda: LEARNING_RULES)] = _training(
         "backprop", "how the weights of a network are learned"
     )
     lr: float = _training(0.01, "learning rate", gt=0)
-    num_epochs: int = _training(5, "number of passes through the training samples", ge=1)
+    num_epochs: int = _training(5, "number of passes through the training samples", ge=1, le=10**6)
     optimizer: Annotated[str, Names(_optimizer_names)] = _training("adam", "how gradients become weight changes")
     momentum: float = _training(0.0, "share of the last weight change kept by sgd", ge=0, lt=1)
     weight_decay: float = _training(0.0, "how strongly weights are pulled to zero", ge=0)
@@ -96,8 +103,8 @@ class Settings(BaseModel):
     )
     train_only_outputs: bool = _training(False, "whether only connections to output nodes are learned")
 
-    num_inputs: int | None = _architecture(None, "number of input nodes, checked against the task", ge=1)
-    num_outputs: int | None = _architecture(None, "number of output nodes, checked against the task", ge=1)
+    num_inputs: int | None = _architecture(None, "number of input nodes, checked against the task", ge=1, le=10**9)
+    num_outputs: int | None = _architecture(None, "number of output nodes, checked against the task", ge=1, le=10**9)
     p_initial_connection_enabled: float = _architecture(
         0.05, "probability of each input-output connection to exist at the start", gt=0, le=1
     )
@@ -105,7 +112,7 @@ class Settings(BaseModel):
         0.5, "probability of each initial connection to be split by a node at the start", ge=0, le=1
     )
     bias: bool = _architecture(False, "whether a bias node is connected to every hidden and output node")
-    weight_init: Literal["normal", "he"] = _architecture(
+    weight_init: Annotated[str, Names(lambda: WEIGHT_INITS)] = _architecture(
         "normal", "new weights: normal with deviation 0.1, or scaled by the number of incoming connections"
     )
     output_connections: bool = _architecture(False, "whether add_connection may end at an output node")
@@ -125,7 +132,7 @@ class Settings(BaseModel):
     test_ratio: float = _task(
         0.25, "fraction of the samples held out for testing where a data set has no test set", gt=0, lt=1
     )
-    input_scaling: Literal["default", "none", "center", "standardize"] = _task(
+    input_scaling: Annotated[str, Names(lambda: ("default", *SCALINGS))] = _task(
         "default", "how inputs are scaled; default is the choice of the data set"
     )
     target_column: Text | None = _task(None, "name or position of the target in a table; the last column if not given")
@@ -138,21 +145,21 @@ class Settings(BaseModel):
     joblib_backend: Literal["threading", "loky"] = _computation(
         "threading", "whether workers are threads or processes; results are the same"
     )
-    kernel: Literal["numba", "reference"] = _computation(
+    kernel: Annotated[str, Names(lambda: KERNELS)] = _computation(
         "numba", "what computes networks; reference is slow and readable"
     )
     take_argmax_action: bool = _computation(False, "whether the action is the index of the largest output")
     use_cuda: bool = _computation(False, "whether to compute on a CUDA device; not available yet")
     use_torch: bool = _computation(False, "whether to compute with PyTorch; not available yet")
-    seed: int = _computation(0, "decides every random choice; the same seed gives the same result", ge=0)
+    seed: int = _computation(0, "decides every random choice; the same seed gives the same result", ge=0, le=2**63 - 1)
 
     out_dir: Text | None = _output(None, "folder of the run; a new one under logs/ if not given")
     overwrite_output: bool = _output(False, "whether an existing out_dir is replaced")
     resume: Text | None = _output(None, "folder of an earlier run to continue")
     save_networks_every: int = _output(
-        0, "number of generations between snapshots of all networks; 0 saves them only at the end", ge=0
+        0, "number of generations between snapshots of all networks; 0 saves them only at the end", ge=0, le=10**9
     )
-    checkpoint_every: int = _output(1, "number of generations between checkpoints", ge=1)
+    checkpoint_every: int = _output(1, "number of generations between checkpoints", ge=1, le=10**9)
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Settings:

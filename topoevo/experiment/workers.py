@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: Threads are handed several short evaluations at once, so that every worker gets about this many portions.
 _PORTIONS_A_WORKER = 8
 _SWITCH_INTERVAL = 1e-4  #: seconds
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class Workers:
@@ -74,7 +75,8 @@ class Workers:
         shared: SharedData,
         *,
         generation: int,
-        on_result: Callable[[int, Evaluation], None],
+        on_result: Callable[[int, Evaluation], None] = lambda index, evaluation: None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> list[Evaluation]:
         """Return the evaluation of every genome, in their order.
 
@@ -88,12 +90,15 @@ class Workers:
             Part of the address of their random numbers.
         on_result
             Called in this thread with each index and evaluation as it arrives.
+        on_wait
+            Called in this thread after every result, and now and then while there is none; may raise to give up.
         """
         longest_first = sorted(range(len(genomes)), key=lambda index: (-len(genomes[index].connections), index))
         evaluations: dict[int, Evaluation] = {}
-        for index, evaluation in self._results(evaluator, genomes, shared, generation, longest_first):
+        for index, evaluation in self._results(evaluator, genomes, shared, generation, longest_first, on_wait):
             evaluations[index] = evaluation
             on_result(index, evaluation)
+            on_wait()
         return [evaluations[index] for index in range(len(genomes))]
 
     def _results(
@@ -103,6 +108,7 @@ class Workers:
         shared: SharedData,
         generation: int,
         order: list[int],
+        on_wait: Callable[[], None],
     ) -> Iterator[tuple[int, Evaluation]]:
         """Pairs of index and evaluation in the order of their arrival."""
         if self.num_workers == 1:
@@ -114,14 +120,23 @@ class Workers:
         portions = [order[start::num_portions] for start in range(num_portions)]
         calls = [(evaluator, [genomes[i] for i in portion], shared, generation, portion) for portion in portions]
         if self._threads is not None:
-            futures = [self._threads.submit(_evaluate_portion, *call) for call in calls]
-            for future in as_completed(futures):
-                yield from future.result()
+            shared.batches  # noqa: B018 - laid out once, before several threads ask for it
+            waiting = {self._threads.submit(_evaluate_portion, *call) for call in calls}
+            while waiting:
+                done, waiting = wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield from future.result()
+                on_wait()
             return
         import joblib
 
-        for results in self._parallel(joblib.delayed(_evaluate_portion)(*call) for call in calls):
-            yield from results
+        try:
+            for results in self._parallel(joblib.delayed(_evaluate_portion)(*call) for call in calls):
+                yield from results
+        except Exception:
+            # Ctrl-C reaches worker processes too, and their end looks like an accident.
+            on_wait()
+            raise
 
 
 def _evaluate_portion(

@@ -80,6 +80,7 @@ class Genome:
         rng: np.random.Generator,
         bias: bool = False,
         output_activation: str = "linear",
+        max_connections: int | None = None,
     ) -> Genome:
         """Return a genome without hidden nodes.
 
@@ -97,6 +98,8 @@ class Genome:
             Whether there is a bias node; it is connected to every output.
         output_activation
             Name of the outputs' activation.
+        max_connections
+            If more are drawn, this many of them are kept at random; those from the bias node do not count.
         """
         inputs = np.arange(num_inputs, dtype=np.int32)
         outputs = num_inputs + int(bias) + np.arange(num_outputs, dtype=np.int32)
@@ -115,6 +118,10 @@ class Genome:
         drawn = rng.random((num_inputs, num_outputs)) < p_enabled
         if not drawn.any():
             drawn.flat[rng.integers(drawn.size)] = True
+        if max_connections is not None and np.count_nonzero(drawn) > max_connections:
+            kept = rng.choice(np.flatnonzero(drawn), max_connections, replace=False)
+            drawn[:] = False
+            drawn.flat[kept] = True
         input_rows, output_rows = np.nonzero(drawn)
         pairs = [(int(inputs[i]), int(outputs[o])) for i, o in zip(input_rows, output_rows, strict=True)]
         if bias:
@@ -287,8 +294,22 @@ class Genome:
         return Genome(self.nodes, _merge(self.connections, gene, "innovation"))
 
     def without_connection(self, innovation: int) -> Genome:
-        """Return a genome without the connection gene `innovation`; nodes stay."""
-        return Genome(self.nodes, np.delete(self.connections, self._connection_row(innovation)))
+        """Return a genome without the connection gene `innovation`.
+
+        A hidden node that is left with no gene but one from the bias node goes too, with that gene.
+        """
+        row = self._connection_row(innovation)
+        connections = np.delete(self.connections, row)
+        lost = []
+        bias_id = self.bias_id
+        for end in (self.connections["source"][row], self.connections["target"][row]):
+            is_hidden = self.nodes["role"][self._node_row(int(end))] == HIDDEN
+            touches = (connections["source"] == end) | (connections["target"] == end)
+            if is_hidden and not (touches & (connections["source"] != bias_id)).any():
+                lost.append(end)
+                connections = connections[~touches]
+        nodes = self.nodes[~np.isin(self.nodes["id"], lost)] if lost else self.nodes
+        return Genome(nodes, connections)
 
     def with_activation(self, node: int, activation: str) -> Genome:
         """Return a genome whose node `node` has another activation.

@@ -133,7 +133,7 @@ class Batches:
         targets: NDArray[np.int32] | Floats,
         *,
         batch_size: int,
-        order: NDArray[np.int64] | None = None,
+        order: NDArray[np.integer[Any]] | None = None,
     ) -> Batches:
         """Return samples as minibatches; the last one is smaller if they do not divide evenly.
 

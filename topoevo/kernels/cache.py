@@ -31,7 +31,7 @@ def cache_directory(*sources: str) -> Path:
 
     numba notices a change of the file that holds a function, but not of the files whose functions it calls. So the
     folder's name is a hash of all of them. It lies in ``NUMBA_CACHE_DIR`` if that is set, else in the user's cache,
-    else in the system's temporary folder.
+    else in a temporary folder that only this process uses: what lies in a folder that others can write is not loaded.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def cache_directory(*sources: str) -> Path:
         content.update(Path(source).read_bytes())
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     parents = [Path(chosen)] if chosen else []
-    parents += [Path(platformdirs.user_cache_dir("topoevo")) / "compiled", Path(tempfile.gettempdir()) / "topoevo"]
+    parents.append(Path(platformdirs.user_cache_dir("topoevo")) / "compiled")
     for parent in parents:
         with suppress(OSError):
             folder = parent / content.hexdigest()

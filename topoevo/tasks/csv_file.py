@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from topoevo.errors import TaskError, did_you_mean
 from topoevo.tasks.table_part import LARGEST_NUMBER, TablePart, not_numbers, parse_number
@@ -32,14 +34,61 @@ def read_csv(path: Path, target_column: str | None) -> TablePart:
     TaskError
         If the file cannot be read, has no header, ragged rows, or cells that are no numbers, or has no such column.
     """
+    with _rows_of(path) as rows:
+        return _read_rows(str(path), rows, target_column)
+
+
+def read_inputs(path: Path, input_names: Sequence[str]) -> NDArray[np.float64]:
+    """Return some columns of a CSV file, float64 [num_rows, len(input_names)]; others may hold anything.
+
+    Parameters
+    ----------
+    path
+        UTF-8 text, as for `read_csv`.
+    input_names
+        Names of the columns, in the order that is wanted.
+
+    Raises
+    ------
+    TaskError
+        If the file cannot be read, lacks a column, or has cells in these columns that are no finite numbers.
+    """
+    with _rows_of(path) as rows:
+        header_row, header = next(rows, (0, []))
+        names = tuple(name.strip() for name in header)
+        _check_names(str(path), header_row, names)
+        missing = [name for name in input_names if name not in names]
+        if missing:
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise TaskError(f"{path}: has no column {missing[0]!r}{did_you_mean(missing[0], names)}{more}")
+        places = [names.index(name) for name in input_names]
+        values: list[list[float]] = []
+        bad: list[tuple[int, str, object]] = []
+        for row, cells in rows:
+            if len(cells) != len(names):
+                raise TaskError(f"{path}: the header has {len(names)} cells, but row {row} has {len(cells)}")
+            numbers = [parse_number(cells[place]) for place in places]
+            bad.extend(
+                (row, names[place], cells[place])
+                for place, number in zip(places, numbers, strict=True)
+                if not abs(number) <= LARGEST_NUMBER
+            )
+            values.append(numbers)
+        if bad:
+            raise not_numbers(str(path), bad, len(bad), "Turn text into numbers, and fill or drop empty cells")
+        return np.array(values, np.float64).reshape(len(values), len(places))
+
+
+@contextmanager
+def _rows_of(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """Number and cells of every row with text; problems of reading become a `TaskError`."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first_line = file.readline()
             file.seek(0)
             reader = csv.reader(file, delimiter=_delimiter(first_line), strict=True)
             # The number of a row is that of its last line, which matters only where a cell has line breaks.
-            rows = ((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
-            return _read_rows(str(path), rows, target_column)
+            yield ((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except csv.Error as error:

@@ -1,0 +1,76 @@
+"""A user's own table, from CSV to predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from . import oracle
+from .conftest import PARAMS, TINY, read_json
+
+TABLE = (PARAMS / "table.yaml", *TINY, "--num_generations", 2, "--out_dir", "run", "--dataset", "my table.csv")
+
+
+def write(path, header, rows, separator=","):
+    path.write_text("\n".join(separator.join(map(str, row)) for row in [header, *rows]) + "\n", "utf-8")
+
+
+def predictions(done):
+    return list(csv.DictReader(io.StringIO(done.out)))
+
+
+def test_classification(programs):
+    rng = np.random.default_rng(0)
+    raw = np.round(rng.normal((5, -300, 0.01), (1, 40, 0.002), (160, 3)), 6)
+    names = np.where(raw[:, 1] > -300, "groß", "klein, sehr")
+    quoted = [f'"{name}"' for name in names]
+    table = programs.folder / "my table.csv"
+    write(table, ["größe", "b", "c", "kind"], [[*row, name] for row, name in zip(raw, quoted, strict=True)])
+    programs.wlnn(*TABLE, "--lr", "0.1", "--num_epochs", "10")
+    graph = oracle.load(programs.folder / "run" / "champion.json")
+    assert graph.graph["task"]["output_names"] == ["groß", "klein, sehr"]
+    # Columns are found by name, in any order, with strangers between them and without the target.
+    new = programs.folder / "new.csv"
+    write(new, ["c", "unused", "b", "größe"], [[c, "x", b, a] for a, b, c in raw])
+    rows = predictions(programs.topoevo("predict", "run", "new.csv"))
+    expected = np.array(["groß", "klein, sehr"])[oracle.outputs(graph, raw).argmax(axis=1)]
+    assert [row["prediction"] for row in rows] == expected.tolist()
+    assert (expected == names).mean() > 0.8
+    for row in rows:
+        assert float(row["p_groß"]) + float(row["p_klein, sehr"]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_regression(programs, separator):
+    rng = np.random.default_rng(1)
+    raw = np.round(rng.normal((100, -5), (20, 1), (200, 2)), 5)
+    price = np.round(1e5 + 300 * raw[:, 0] - 2000 * raw[:, 1], 2)
+    rows = [[p, *row] for p, row in zip(price, raw, strict=True)]
+    write(programs.folder / "my table.csv", ["price", "a", "b"], rows, separator)
+    programs.wlnn(*TABLE, "--target_column", "price", "--num_epochs", "20", "--lr", "0.1")
+    champion = read_json(programs.folder / "run" / "result.json")["champion"]
+    assert champion["test_accuracy"] is None and champion["test_rmse"] < price.std()
+    # The table that the network was trained on can be predicted as it is.
+    rows = predictions(programs.topoevo("predict", "run", "my table.csv"))
+    graph = oracle.load(programs.folder / "run" / "champion.json")
+    task = graph.graph["task"]
+    expected = oracle.outputs(graph, raw)[:, 0] * task["target_scale"][0] + task["target_offset"][0]
+    np.testing.assert_allclose([float(row["price"]) for row in rows], expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_table_that_has_changed_is_told(programs):
+    """Scores of other rows are not compared with the recorded ones, and evolution does not go on with them."""
+    rng = np.random.default_rng(2)
+    rows = [[f"{a:.4f}", "xy"[int(a > 0)]] for a in rng.normal(size=80)]
+    table = programs.folder / "my table.csv"
+    write(table, ["a", "kind"], rows)
+    programs.wlnn(*TABLE)
+    write(table, ["a", "kind"], rows[:60])
+    evaluated = programs.topoevo("evaluate", "run", expect=None)
+    assert evaluated.code == 2 or "changed" in evaluated.out + evaluated.err
+    resumed = programs.wlnn("--resume", "run", "--num_generations", 3, expect=None)
+    assert resumed.code == 2 or "changed" in resumed.out + resumed.err
