@@ -94,6 +94,7 @@ def test_the_parameter_file_of_a_run_repeats_it(shared_run, programs):
     assert read_metrics(programs.folder / "again" / "metrics.csv") == read_metrics(run / "metrics.csv")
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(shared_run, programs):
     done = programs.wlnn(*BASE, "--num_generations", 1, "--seed", 1)
     assert done.digests[0] != base_run(shared_run)[1].digests[0]

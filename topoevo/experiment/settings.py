@@ -66,7 +66,7 @@ class Settings(BaseModel):
     num_generations: int = _evolution(100, "number of generations to evolve", ge=0, le=10**9)
     population_size: int = _evolution(100, "number of networks in the population", ge=2, le=10**6)
     tournament_size: int = _evolution(8, "number of networks that compete to become a parent", ge=1, le=10**6)
-    inherit_weights: bool = _evolution(False, "whether children start from the trained weights of their parent")
+    inherit_weights: bool = _evolution(False, "whether elites and children start from trained weights, not new ones")
     num_mutations_per_generation: int = _evolution(1, "number of mutations between parent and child", ge=0, le=10**6)
     p_complexity_objective: float = _evolution(
         0.2, "fraction of generations ranked on reward and complexity instead of reward alone", ge=0, le=1

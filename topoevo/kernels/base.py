@@ -30,7 +30,9 @@ class UpdateRule(IntEnum):
     """How a gradient becomes a change of weights."""
 
     SGD = 0  #: with momentum as in Sutskever et al. 2013, eq. 1-2 (heavy ball, learning rate outside)
-    ADAM = 1  #: Kingma & Ba 2015, algorithm 1; decay as in Loshchilov & Hutter 2019, algorithm 2 (AdamW)
+    #: Kingma & Ba 2015, algorithm 1. Decoupled decay as in Loshchilov & Hutter 2019, algorithm 2 (AdamW); differs from
+    #: the paper in being multiplied by the learning rate, as torch does.
+    ADAM = 1
     ADADELTA = 2  #: Zeiler 2012, algorithm 1
 
 

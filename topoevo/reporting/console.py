@@ -6,13 +6,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome
+from topoevo.experiment.records import GenerationRecord, Observer, Outcome
 from topoevo.reporting.lines import champion_rows, command_rows, duration, file_rows, generation_line, headline, summary
 from topoevo.reporting.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from topoevo.evolution import Individual
     from topoevo.experiment.experiment import Experiment
 
 #: On a terminal, which shows progress anyway, a line that would come earlier after the last one is left out;
@@ -142,7 +143,7 @@ class _Screen:
             self._progress.update(self._task, completed=self._generations + done / total)
 
     def show_generation(self, record: GenerationRecord) -> None:
-        """Show the champion, the pace and the time left."""
+        """Show the best network, the pace and the time left."""
         self._generations = record.generation + 1
         passed = time.monotonic() - self._started
         if record.generation == self._first:
@@ -154,7 +155,7 @@ class _Screen:
         self._progress.update(
             self._task,
             completed=self._generations,
-            best="" if record.champion is None else _words(record.champion),
+            best=_words(record.best),
             pace=f"{rate:.0f} evaluations/s, {duration(left)} left",
         )
 
@@ -169,11 +170,11 @@ class _Screen:
             self._progress.stop()
 
 
-def _words(champion: Champion) -> str:
-    """The champion in a few words."""
-    score = champion.train
-    value = f"reward {score.reward:.4f}" + ("" if score.accuracy is None else f", accuracy {score.accuracy:.4f}")
-    return f"[green]best[/] {value}, {champion.individual.genome.complexity.connections} connections"
+def _words(best: Individual) -> str:
+    """A generation's best in a few words."""
+    accuracy = None if best.evaluation is None else best.evaluation.accuracy
+    value = f"reward {best.reward:.4f}" + ("" if accuracy is None else f", accuracy {accuracy:.4f}")
+    return f"[green]best[/] {value}, {best.genome.complexity.connections} connections"
 
 
 def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, experiment: Experiment) -> None:
