@@ -5,6 +5,7 @@ Everything that a user can get wrong arrives here as `TopoevoError` and becomes 
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 
@@ -49,6 +50,10 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "topoevo") -> in
         0, 1 (the run failed), 2 (a user's error), 130 or 143 (interrupted).
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A console that does not know a letter of a path or class shows its code instead of failing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(words, prog)
     except TopoevoError as error:

@@ -187,7 +187,7 @@ def test_an_unwritable_folder_is_refused(tmp_path, monkeypatch):
 def test_opening_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no such folder"):
         RunDirectory.open("absent")
-    with pytest.raises(CheckpointError, match=r"no params\.yaml"):
+    with pytest.raises(CheckpointError, match=r"is not the folder of a run"):
         RunDirectory.open(tmp_path)
 
 

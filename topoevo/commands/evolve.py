@@ -10,6 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from topoevo.errors import CheckpointError, ParamsError, TopoevoError
+from topoevo.experiment.data import RESUMABLE, check_origin, check_task, load_task_of, origin_of
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.params import Params, load_params
 
@@ -17,23 +18,12 @@ if TYPE_CHECKING:
     from topoevo.experiment.experiment import Experiment
     from topoevo.reporting import ConsoleObserver
 
-#: Settings that may change when a run goes on: all the others would make another experiment of it.
-RESUMABLE = (
-    "num_generations",
-    "final_epochs",
-    "test_every",
-    "batch_size_eval",
-    "checkpoint_every",
-    "save_networks_every",
-    "num_workers",
-    "joblib_backend",
-    "data_dir",
-)
-
 _DESCRIPTIONS = {
     "wlnn": "Evolve network topologies by mutation; train the weights of every network with a learning rule.",
     "wann": "Evolve network topologies that work with one shared weight, without training.",
 }
+#: Signals that stop a run: Ctrl-C, the system, a terminal that is closed.
+_SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 _EXIT_CODES = {"finished": 0, "failed": 1}
 
 
@@ -84,7 +74,6 @@ def resume_command(words: list[str], prog: str) -> int:
 
 def _run_new(params: Params, name: str) -> int:
     """A run from generation 0, in a folder of its own."""
-    from topoevo.experiment.data import check_task, load_task_of
     from topoevo.experiment.experiment import Experiment
     from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
@@ -111,7 +100,6 @@ def _run_new(params: Params, name: str) -> int:
 
 def _problems_outside(params: Params) -> list[str]:
     """What else is wrong, in folders and data, beside settings that are; nothing is downloaded to find out."""
-    from topoevo.experiment.data import check_task, load_task_of
     from topoevo.reporting import RunDirectory
     from topoevo.tasks.base import find_dataset
 
@@ -131,11 +119,10 @@ def _problems_outside(params: Params) -> list[str]:
 def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> int:
     """A run from its last checkpoint on."""
     from topoevo.experiment.checkpoint import Checkpoint
-    from topoevo.experiment.data import load_task_of
     from topoevo.experiment.experiment import Experiment
     from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
-    folder = Path(str(overrides["resume"]))
+    folder = Path(str(overrides["resume"])).expanduser()
     fixed = [name for name in overrides if name not in (*RESUMABLE, "resume")]
     if fixed:
         raise ParamsError(
@@ -155,6 +142,7 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
         )
     console = ConsoleObserver()
     task = load_task_of(params, console.on_message)
+    check_origin(checkpoint.origin, origin_of(params, task))
     directory = RunDirectory.open(folder, params)
     experiment = Experiment(
         params,
@@ -168,9 +156,7 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
 
 def _run(experiment: Experiment, console: ConsoleObserver) -> int:
     """Run to the end and return the exit code."""
-    handlers = {
-        number: signal.signal(number, _stopping(experiment, console)) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    handlers = {number: signal.signal(number, _stopping(experiment, console)) for number in _SIGNALS}
     try:
         outcome = experiment.run()
     finally:

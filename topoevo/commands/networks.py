@@ -28,11 +28,14 @@ def evaluate_command(words: list[str], prog: str) -> int:
     parser = _Parser(prog=prog, description="Score a network on its training, validation and test samples.")
     parser.add_argument("network", help=_NETWORK_HELP)
     parser.add_argument("--data_dir", help="folder with the data files, if it is not the recorded one")
+    parser.add_argument("--dataset", help="data set or path of the table, if it is not the recorded one")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(words)
     network = load_network(given.network)
-    changes = {"data_dir": given.data_dir} if given.data_dir else {}
+    changes = {name: value for name in ("data_dir", "dataset") if (value := getattr(given, name)) is not None}
     task = network.load_task(on_progress=_say, **changes)
+    if task.provenance != network.file.facts.get("task", {}).get("data"):
+        _say("warning: this is not the data that the network was trained on; recorded scores do not compare")
     recorded = network.file.facts.get("scores", {})
     rows: dict[str, dict[str, Any]] = {}
     for part in ("train", "validation", "test"):

@@ -46,6 +46,8 @@ class Checkpoint:
         So far.
     digest
         Of the last evaluated population.
+    origin
+        JSON values that must be the same when the run goes on: settings, and where the data comes from.
     """
 
     population: Population
@@ -55,6 +57,7 @@ class Checkpoint:
     num_evaluations: int
     seconds: float
     digest: str
+    origin: dict[str, Any]
 
     def write(self, folder: Path) -> None:
         """Write the checkpoint into `folder` and delete all but the last two.
@@ -77,6 +80,7 @@ class Checkpoint:
             "num_evaluations": self.num_evaluations,
             "seconds": self.seconds,
             "digest": self.digest,
+            "origin": self.origin,
             "confirmed": sorted(self.confirmed),
             "champion": None,
         }
@@ -170,6 +174,7 @@ def _read(path: Path) -> Checkpoint:
         meta["num_evaluations"],
         meta["seconds"],
         meta["digest"],
+        meta["origin"],
     )
 
 

@@ -75,12 +75,6 @@ def find_source_contradictions(path: Path | None, overrides: Mapping[str, object
 
 
 def _evolution(settings: Settings) -> Iterator[Contradiction]:
-    if settings.num_generations == 0:
-        yield Contradiction(
-            ("num_generations",),
-            "num_generations 0 is not allowed, training without evolution is not available yet; must be at least 1",
-        )
-        return
     size = settings.population_size
     num_culled, num_elites = fraction_of(size, settings.cull_ratio), fraction_of(size, settings.elite_ratio)
     if settings.tournament_size > size - num_culled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from topoevo.errors import ParamsError
+from topoevo.errors import CheckpointError, ParamsError
 from topoevo.experiment.params import Params
 from topoevo.tasks.base import DataSettings, Progress, find_dataset, load_task
 from topoevo.tasks.task import Task
@@ -35,6 +35,64 @@ def load_task_of(params: Params, on_progress: Progress | None = None) -> Task:
     """
     settings, options = data_settings_of(params)
     return load_task(settings, on_progress, options=options)
+
+
+#: Settings that may change when a run goes on; all the others would make another experiment of it.
+RESUMABLE = (
+    "num_generations",
+    "final_epochs",
+    "test_every",
+    "batch_size_eval",
+    "checkpoint_every",
+    "save_networks_every",
+    "num_workers",
+    "joblib_backend",
+    "data_dir",
+)
+#: Settings that have no influence on results.
+_OUTPUT = ("out_dir", "overwrite_output", "resume")
+
+
+def origin_of(params: Params, task: Task) -> dict[str, Any]:
+    """Return JSON values that are the same for two runs if one may go on where the other stopped.
+
+    Parameters
+    ----------
+    params, task
+        Settings and samples of a run.
+    """
+    settings = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in params.model_dump().items()
+        if name not in (*RESUMABLE, *_OUTPUT)
+    }
+    return {"settings": settings, "data": task.provenance}
+
+
+def check_origin(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Check that a run goes on with the settings and data that it began with.
+
+    Parameters
+    ----------
+    before, now
+        From `origin_of`.
+
+    Raises
+    ------
+    CheckpointError
+        With a line for every difference.
+    """
+    problems = [
+        f"{name}: is {now['settings'].get(name)!r} now, but the run began with {value!r}; "
+        "a run goes on with the settings that it has"
+        for name, value in before["settings"].items()
+        if now["settings"].get(name) != value
+    ]
+    if before["data"] != now["data"]:
+        changed = [name for name, value in before["data"].items() if now["data"].get(name) != value]
+        problems.append(f"the data is not what the run began with: {', '.join(changed) or 'there is more'} differs")
+    if problems:
+        raise CheckpointError("\n".join(problems))
 
 
 def check_task(params: Params, task: Task) -> None:

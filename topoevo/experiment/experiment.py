@@ -11,7 +11,7 @@ from topoevo.evolution import Evaluation, Individual, Population
 from topoevo.evolution.reproduction import Reproduction, fraction_of, initial_population
 from topoevo.evolution.selection import ranking
 from topoevo.experiment.checkpoint import Checkpoint
-from topoevo.experiment.data import check_task
+from topoevo.experiment.data import check_origin, check_task, origin_of
 from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
 from topoevo.experiment.params import Params
 from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome, TaskScore
@@ -67,6 +67,9 @@ class Experiment:
         checkpoint_folder: Path | None = None,
     ) -> None:
         check_task(params, task)
+        self._origin = origin_of(params, task)
+        if checkpoint is not None:
+            check_origin(checkpoint.origin, self._origin)
         self.params = params
         self.task = task
         self.observers = tuple(observers)
@@ -318,6 +321,7 @@ class Experiment:
             self._num_evaluations,
             time.perf_counter() - self._started,
             self._digest,
+            self._origin,
         )
         every = self.params.checkpoint_every
         if every and (generation + 1) % every == 0:

@@ -63,7 +63,7 @@ class Settings(BaseModel):
     elite_ratio: float = _evolution(
         0.2, "fraction of best networks to pass on to the new population unchanged", ge=0, le=1
     )
-    num_generations: int = _evolution(100, "number of generations to evolve", ge=0, le=10**9)
+    num_generations: int = _evolution(100, "number of generations to evolve", ge=1, le=10**9)
     population_size: int = _evolution(100, "number of networks in the population", ge=2, le=10**6)
     tournament_size: int = _evolution(8, "number of networks that compete to become a parent", ge=1, le=10**6)
     inherit_weights: bool = _evolution(False, "whether elites and children start from trained weights, not new ones")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, TextIO
@@ -105,8 +106,12 @@ class ConsoleObserver(Observer):
     def _print(self, text: str) -> None:
         if self._screen is not None and self._screen.is_open:
             self._screen.print_above(text)
-        else:
+            return
+        try:
             print(text, file=self._stream, flush=True)
+        except OSError:
+            # Nobody reads any more, as behind `| head`; that is no reason to lose a run, and run.log has it all.
+            self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - printed to until the run ends
 
 
 class _Screen:
@@ -197,7 +202,10 @@ def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, e
         console.print(table)
     if run is None:
         return
-    rows, commands = file_rows(run), command_rows(run, experiment.params)
+    rows, commands = (
+        file_rows(run),
+        command_rows(run, experiment.params, outcome),
+    )
     for title, pairs, styles in (("Files", rows, ("cyan", "dim")), ("Next", commands, ("dim", "cyan"))):
         console.print(f"\n[bold]{title}")
         width = max((len(left) for left, _ in pairs), default=0)

@@ -219,7 +219,7 @@ def _keep_rows(path: Path, first: int) -> None:
     """Leave in a table only whole rows of generations before `first`."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         rows = list(csv.reader(file))
     kept = [row for row in rows[1:] if len(row) == len(COLUMNS) and row[0].isdigit() and int(row[0]) < first]
     if not kept:
@@ -235,7 +235,7 @@ def _keep_failures(path: Path, first: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text("utf-8").splitlines(keepends=True):
+    for line in path.read_text("utf-8", errors="replace").splitlines(keepends=True):
         with contextlib.suppress(ValueError, KeyError, TypeError):
             if json.loads(line)["generation"] < first and line.endswith("\n"):
                 kept.append(line)

@@ -75,8 +75,14 @@ def file_rows(run: RunDirectory) -> list[tuple[str, str]]:
     return [(str(folder / path.name), meaning) for path, meaning in meanings if path.exists()]
 
 
-def command_rows(run: RunDirectory, params: Params) -> list[tuple[str, str]]:
-    """Return what a user may want to type next, as pairs of purpose and command."""
+def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tuple[str, str]]:
+    """Return what a user may want to type next, as pairs of purpose and command.
+
+    Parameters
+    ----------
+    run, params, outcome
+        Folder and settings of the run, and how it ended.
+    """
     folder = run.shown()
     program, tensorboard = _programs()
     # All runs under logs/ can be compared in one window.
@@ -86,8 +92,11 @@ def command_rows(run: RunDirectory, params: Params) -> list[tuple[str, str]]:
         opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
         rows.append(("see the network", f"{opener} {shlex.quote(os.path.join(folder, run.picture_svg.name))}"))
     if run.checkpoint.exists():
-        more = 2 * max(params.num_generations, 1)
-        rows.append(("evolve further", f"{program} resume {shlex.quote(folder)} --num_generations {more}"))
+        resume = f"{program} resume {shlex.quote(folder)}"
+        if outcome.generations >= params.num_generations:
+            rows.append(("evolve further", f"{resume} --num_generations {2 * max(params.num_generations, 1)}"))
+        else:
+            rows.append(("go on", resume))
     if run.champion.exists():
         rows.append(("evaluate it", f"{program} evaluate {shlex.quote(folder)}"))
         network = f"import topoevo; topoevo.load_network({folder!r}).predict(inputs)"
@@ -109,7 +118,10 @@ def summary(outcome: Outcome, run: RunDirectory | None, params: Params) -> list[
     if outcome.champion is not None:
         blocks.append(("Champion", champion_rows(outcome.champion)))
     if run is not None:
-        blocks += [("Files", file_rows(run)), ("Next", command_rows(run, params))]
+        blocks += [
+            ("Files", file_rows(run)),
+            ("Next", command_rows(run, params, outcome)),
+        ]
     lines = ["", headline(outcome)]
     for title, rows in blocks:
         width = max((len(left) for left, _ in rows), default=0)

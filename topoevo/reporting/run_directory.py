@@ -119,8 +119,11 @@ class RunDirectory:
         ParamsError
             If ``out_dir`` is not empty and may not be overwritten, or the folder is not writable.
         """
-        folder = LOGS if params.out_dir is None else Path(params.out_dir)
-        existing = next(one for one in (folder, *folder.absolute().parents) if one.exists() or one.is_symlink())
+        folder = LOGS if params.out_dir is None else Path(params.out_dir).expanduser()
+        try:
+            existing = next(one for one in (folder, *folder.absolute().parents) if one.exists() or one.is_symlink())
+        except OSError as error:
+            raise ParamsError(f"out_dir: {folder} cannot be used: {error.strerror or error}") from None
         if not existing.is_dir():
             raise ParamsError(f"out_dir: {existing} is a file, not a folder")
         if not os.access(existing, os.W_OK | os.X_OK):
@@ -156,7 +159,7 @@ class RunDirectory:
             if params.out_dir is None:
                 run = RunDirectory(_make_new(LOGS, f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-s{params.seed}"))
             else:
-                run = RunDirectory(Path(params.out_dir))
+                run = RunDirectory(Path(params.out_dir).expanduser())
                 run.path.mkdir(parents=True, exist_ok=True)
                 run._clear()
             # The parameter file first: it marks the folder as that of a run, which may be overwritten.
@@ -188,7 +191,7 @@ class RunDirectory:
         if not run.path.is_dir():
             raise CheckpointError(f"{path}: there is no such folder")
         if not _is_run(run.path):
-            raise CheckpointError(f"{path}: is not the folder of a run: there is no params.yaml in it")
+            raise CheckpointError(f"{path}: is not the folder of a run: params.yaml or environment.json is missing")
         if params is None:
             return run
         try:

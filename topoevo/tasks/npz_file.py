@@ -62,6 +62,8 @@ def _part(path: Path, arrays: dict[str, NDArray[Any]], names: tuple[str, str]) -
         raise TaskError(
             f"{path}: {targets_name} is no vector of classes or numbers (type {targets.dtype}, shape {targets.shape})"
         )
+    if len(inputs) == 0:
+        raise TaskError(f"{path}: {inputs_name} has no rows")
     if len(inputs) != len(targets):
         raise TaskError(f"{path}: {inputs_name} has {len(inputs)} rows, but {targets_name} has {len(targets)}")
     inputs = np.ascontiguousarray(inputs.reshape(len(inputs), -1 if inputs.size else 0))
