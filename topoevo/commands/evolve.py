@@ -78,6 +78,7 @@ def _run_new(params: Params, name: str) -> int:
     from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
     console = ConsoleObserver()
+    console.on_message(f"loading {params.dataset} ...")
     problems: list[str] = []
     task = None
     try:
@@ -141,6 +142,7 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
             f"{folder} has finished its {done} generations; add --num_generations {2 * max(done, 1)} to go on"
         )
     console = ConsoleObserver()
+    console.on_message(f"loading {params.dataset} ...")
     task = load_task_of(params, console.on_message)
     check_origin(checkpoint.origin, origin_of(params, task))
     directory = RunDirectory.open(folder, params)

@@ -35,7 +35,7 @@ def evaluate_command(words: list[str], prog: str) -> int:
     changes = {name: value for name in ("data_dir", "dataset") if (value := getattr(given, name)) is not None}
     task = network.load_task(on_progress=_say, **changes)
     if task.provenance != network.file.facts.get("task", {}).get("data"):
-        _say("warning: this is not the data that the network was trained on; recorded scores do not compare")
+        _say("warning: the data has changed since the network was trained; recorded scores do not compare")
     recorded = network.file.facts.get("scores", {})
     rows: dict[str, dict[str, Any]] = {}
     for part in ("train", "validation", "test"):

@@ -90,7 +90,7 @@ def check_origin(before: dict[str, Any], now: dict[str, Any]) -> None:
     ]
     if before["data"] != now["data"]:
         changed = [name for name, value in before["data"].items() if now["data"].get(name) != value]
-        problems.append(f"the data is not what the run began with: {', '.join(changed) or 'there is more'} differs")
+        problems.append(f"the data has changed since the run began: other {', '.join(changed) or 'data'}")
     if problems:
         raise CheckpointError("\n".join(problems))
 

@@ -1,0 +1,41 @@
+"""What the README promises, measured; slow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_digits_quick_finds_a_small_good_network(seed, tmp_path):
+    out = tmp_path / "run"
+    command = [
+        sys.executable,
+        "run_wlnn.py",
+        "params/wlnn/digits-quick.yaml",
+        "--seed",
+        str(seed),
+        "--out_dir",
+        str(out),
+    ]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    champion = json.loads((out / "result.json").read_text())["champion"]
+    assert champion["test_accuracy"] >= 0.95
+    assert champion["connections"] <= 200
+
+
+@pytest.mark.slow
+def test_sine_is_learned_by_a_small_network(tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "run_wlnn.py", "params/wlnn/sine-backprop.yaml", "--num_generations", "60"]
+    subprocess.run([*command, "--out_dir", str(out)], cwd=REPOSITORY, check=True, capture_output=True)
+    champion = json.loads((out / "result.json").read_text())["champion"]
+    assert champion["test_rmse"] <= 0.02
+    assert champion["connections"] <= 60
