@@ -266,6 +266,23 @@ def test_a_training_in_two_parts(evolve_network, make_batches, kernel) -> None:
     assert state.steps == 10
 
 
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_training_in_parts_is_the_same_training(evolve_network, make_batches, name: str, compiled) -> None:
+    """Memory and learning rate go on where they were."""
+    kernel, network = load_kernel(name), evolve_network(3)
+    batches = make_batches(0, network, classes=True, num_samples=40, batch_size=8)
+    optimization = make_optimization("adam", lr=0.05, lr_schedule="linear")
+    plasticity = Plasticity(np.ones(network.num_edges, np.bool_))
+    order = np.array([0, 3, 1, 4, 2, 2, 0, 1], np.int32)
+    weights = {parts: np.linspace(-1, 1, network.num_edges, dtype=np.float32) for parts in (1, 2)}
+    for parts, cuts in ((1, [order]), (2, [order[:5], order[5:]])):
+        state = OptimizerState.zeros(network.num_edges, len(order))
+        for cut in cuts:
+            kernel.train(network, weights[parts], plasticity, optimization, state, batches, cut, Loss.CROSS_ENTROPY)
+        assert state.steps == len(order)
+    assert weights[1].tobytes() == weights[2].tobytes()
+
+
 def test_what_lies_beyond_a_short_batch_is_not_read(evolve_network, make_batches, kernel) -> None:
     network = evolve_network(4)
     clean = make_batches(0, network, classes=True, num_samples=10, batch_size=8)

@@ -192,7 +192,13 @@ class DatasetEvaluator:
         """One training."""
         weights = initial_weights(network, self.weight_init, rng)
         learner = self.rule.start(
-            network, weights, kernel=self.kernel, optimization=self.optimization, loss=self.loss, rng=rng
+            network,
+            weights,
+            kernel=self.kernel,
+            optimization=self.optimization,
+            loss=self.loss,
+            rng=rng,
+            num_steps=shared.epochs.size,
         )
         return learner, learner.train(shared.batches, shared.epochs)
 

@@ -79,16 +79,20 @@ class OptimizerState:
         Two running averages per edge, float32 [num_edges].
     steps
         Steps taken so far.
+    num_steps
+        Steps of the whole training, over which the learning rate changes, however many calls they are spread over; 0
+        stands for those of the present call.
     """
 
     first: Floats
     second: Floats
     steps: int = 0
+    num_steps: int = 0
 
     @staticmethod
-    def zeros(num_edges: int) -> OptimizerState:
+    def zeros(num_edges: int, num_steps: int = 0) -> OptimizerState:
         """Return the state before the first step."""
-        return OptimizerState(np.zeros(num_edges, np.float32), np.zeros(num_edges, np.float32))
+        return OptimizerState(np.zeros(num_edges, np.float32), np.zeros(num_edges, np.float32), num_steps=num_steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,6 +281,6 @@ class Kernel(ABC):
 
 
 def learning_rate(optimization: Optimization, step: int, num_steps: int) -> float:
-    """Return the learning rate of one of `num_steps` steps, the first being number 0."""
-    progress = step / (num_steps - 1) if num_steps > 1 else 0.0
+    """Return the learning rate of one of `num_steps` steps, the first being number 0; beyond the last it stays."""
+    progress = min(step / (num_steps - 1), 1.0) if num_steps > 1 else 0.0
     return optimization.lr * (1.0 - (1.0 - optimization.final_lr_ratio) * progress)

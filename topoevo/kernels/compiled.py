@@ -368,7 +368,8 @@ def _update(
 def _train(
     input_index, num_sources, num_outputs, activation, row_start, source, target, out_start, edge,
     weights, plastic, feedback, propagate,
-    rule, lr, final_lr_ratio, first_decay, second_decay, epsilon, weight_decay, decoupled, steps_before, first, second,
+    rule, lr, final_lr_ratio, first_decay, second_decay, epsilon, weight_decay, decoupled,
+    steps_before, num_steps, first, second,
     inputs, labels, values, sizes, order, loss_kind, losses, accuracies,
 ):  # fmt: skip
     """Train; see `Kernel.train`. Returns the number of steps taken."""
@@ -412,7 +413,7 @@ def _train(
         mean = _ONE / np.float32(n)
         for e in range(len(gradient)):
             gradient[e] *= mean
-        progress = step / (len(order) - 1) if len(order) > 1 else 0.0
+        progress = min((steps_before + step) / (num_steps - 1), 1.0) if num_steps > 1 else 0.0
         rate = lr * (1.0 - (1.0 - final_lr_ratio) * progress)
         _update(
             rule, rate, first_decay, second_decay, epsilon, weight_decay, decoupled, steps_before + step + 1,
@@ -651,7 +652,8 @@ class CompiledKernel(Kernel):
             weights, *_frozen(plasticity.plastic, weights if plasticity.feedback is None else plasticity.feedback),
             plasticity.propagate,
             int(o.rule), float(o.lr), float(o.final_lr_ratio), float(o.first_decay), float(o.second_decay),
-            float(o.epsilon), float(o.weight_decay), o.decoupled, state.steps, state.first, state.second,
+            float(o.epsilon), float(o.weight_decay), o.decoupled,
+            state.steps, state.num_steps or state.steps + len(order), state.first, state.second,
             *_frozen(batches.inputs, *_labels_and_values(loss, batches.targets), batches.sizes, order), int(loss),
             losses, accuracies,
         )  # fmt: skip

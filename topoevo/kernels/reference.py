@@ -126,6 +126,7 @@ class ReferenceKernel(Kernel):
         """See `Kernel.train`."""
         losses = np.full(len(order), np.nan)
         accuracies = np.full(len(order), np.nan)
+        num_steps = state.num_steps or state.steps + len(order)
         for step, batch in enumerate(order):
             size = batches.sizes[batch]
             targets = batches.targets[batch][:, :size]
@@ -142,7 +143,7 @@ class ReferenceKernel(Kernel):
                 feedback = np.zeros_like(weights)
             all_errors = self.backward(network, feedback, weighted_inputs, activities, errors)
             gradient = self.edge_products(network, all_errors, activities) / size
-            lr = learning_rate(optimization, step, len(order))
+            lr = learning_rate(optimization, state.steps, num_steps)
             self.update(optimization, state, weights, gradient, plasticity.plastic, lr=lr)
         return losses, accuracies
 

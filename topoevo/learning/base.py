@@ -70,7 +70,7 @@ class Learner:
 class LearningRule(ABC):
     """A rule that trains the weights of a given network.
 
-    A subclass says in `plasticity` which edges learn and how errors reach them; the loop over minibatches is the
+    A subclass says in `_plasticity` which edges learn and how errors reach them; the loop over minibatches is the
     kernel's.
     """
 
@@ -106,6 +106,7 @@ class LearningRule(ABC):
         optimization: Optimization,
         loss: Loss,
         rng: np.random.Generator,
+        num_steps: int = 0,
     ) -> Learner:
         """Return a learner that is ready for its first step.
 
@@ -119,6 +120,8 @@ class LearningRule(ABC):
             Backend, weight update and what is minimized.
         rng
             Generator for what the rule draws once.
+        num_steps
+            Steps of the whole training, over which the learning rate changes; 0 stands for those of a single call.
         """
         return Learner(
             network,
@@ -126,6 +129,6 @@ class LearningRule(ABC):
             np.array(weights, np.float32),
             self.plasticity(network, rng),
             optimization,
-            OptimizerState.zeros(network.num_edges),
+            OptimizerState.zeros(network.num_edges, num_steps),
             loss,
         )
