@@ -121,12 +121,10 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         return 0
 
     def compile_kernels(words: list[str], prog: str) -> int:
+        from topoevo.experiment.experiment import prepare_compiled
         from topoevo.kernels import load_kernel
 
-        kernel = load_kernel("numba")
-        if kernel.needs_compilation():
-            print("compiling the numerical kernels, once on this machine (about 15 seconds) ...", flush=True)
-        kernel.prepare()
+        prepare_compiled(load_kernel("numba"), lambda text: print(text, flush=True))
         return 0
 
     return {

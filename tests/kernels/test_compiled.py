@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from topoevo import compilation as cache
 from topoevo.errors import UnknownNameError
-from topoevo.kernels import Batches, Loss, OptimizerState, Plasticity, cache, load_kernel
+from topoevo.kernels import Batches, Loss, OptimizerState, Plasticity, load_kernel
 from topoevo.learning.optimizers import make_optimization
 
 
@@ -121,12 +121,15 @@ def test_the_folder_depends_on_every_source(tmp_path: Path, monkeypatch: pytest.
     second = cache.cache_directory(str(source))
     assert first != second
     assert {first.parent, second.parent} == {tmp_path}
-    copy = tmp_path / "elementary.py"
-    shutil.copy(cache.elementary.__file__, copy)
-    monkeypatch.setattr(cache.elementary, "__file__", str(copy))
-    assert cache.cache_directory(str(source)) == second
-    copy.write_text(copy.read_text() + "# changed\n")
-    assert cache.cache_directory(str(source)) != second
+    assert cache.cache_directory(str(source), str(source)) != second
+
+
+def test_the_compiled_kernel_names_all_files_that_it_is_made_of() -> None:
+    from topoevo import activations
+    from topoevo.kernels import compiled, elementary, prefetch
+
+    files = [module.__file__ for module in (compiled, prefetch, elementary, activations)]
+    assert cache.cache_directory(*files) == compiled._CACHE
 
 
 def test_an_unwritable_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numba import njit
 
+from topoevo.compilation import loop
 from topoevo.kernels import elementary
-from topoevo.kernels.cache import loop
 
 FUNCTIONS = ("exp", "tanh", "log", "sin", "cos", "abs")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +88,8 @@ class Experiment:
             inherit_weights=params.inherit_weights,
         )
         self._started = time.perf_counter()
+        # Once in this process, before several workers ask for it.
+        prepare_compiled(self.kernel, self._say)
         self._stop_reason = ""
         self._resumable: Checkpoint | None = None
         if checkpoint is None:
@@ -189,7 +191,6 @@ class Experiment:
         try:
             for observer in self.observers:
                 observer.on_start(self)
-            self._prepare_kernel()
             with Workers(self.params.num_workers, self.params.joblib_backend) as workers:
                 while done < self.params.num_generations:
                     record = self.step(workers)
@@ -227,12 +228,6 @@ class Experiment:
     def _num_children(self) -> int:
         """Individuals born in every generation but the first."""
         return self.params.population_size - fraction_of(self.params.population_size, self.params.elite_ratio)
-
-    def _prepare_kernel(self) -> None:
-        """Compile once in this process, and say so, before several workers ask for it."""
-        if self.kernel.needs_compilation():
-            self._say("compiling the numerical kernels, once on this machine (about 15 seconds) ...")
-        self.kernel.prepare()
 
     def _evaluate(self, population: Population, workers: Workers) -> Population:
         """The population with evaluations."""
@@ -372,6 +367,24 @@ class Experiment:
         """Tell all observers one line."""
         for observer in self.observers:
             observer.on_message(text)
+
+
+def prepare_compiled(kernel: Kernel, say: Callable[[str], None]) -> None:
+    """Compile all that a run needs, or load it from the cache.
+
+    Parameters
+    ----------
+    kernel
+        Backend.
+    say
+        Told if it takes long.
+    """
+    from topoevo.genome import compiled_graph
+
+    if kernel.needs_compilation():
+        say("compiling the numerical kernels, once on this machine (about 20 seconds) ...")
+    compiled_graph.prepare()
+    kernel.prepare()
 
 
 def _why_all_failed(record: GenerationRecord) -> str:

@@ -140,6 +140,16 @@ class Genome:
         """Row in `nodes` of each connection's target, int32 [num_connections]."""
         return _frozen(np.searchsorted(self.nodes["id"], self.connections["target"]).astype(np.int32))
 
+    @cached_property
+    def role(self) -> NDArray[np.int8]:
+        """Role of each node as a contiguous column, int8 [num_nodes]."""
+        return _frozen(self.nodes["role"].copy())
+
+    @cached_property
+    def enabled(self) -> NDArray[np.bool_]:
+        """Whether each connection is enabled, as a contiguous column, bool [num_connections]."""
+        return _frozen(self.connections["enabled"].copy())
+
     @property
     def num_inputs(self) -> int:
         """Number of input nodes, the bias node not counted."""
@@ -181,16 +191,9 @@ class Genome:
         connections : ndarray of bool [num_connections]
             Connections from the bias node count if their target is active.
         """
-        role = self.nodes["role"]
-        enabled = self.connections["enabled"]
-        rows = np.flatnonzero(enabled & (role[self.source_row] != BIAS))
-        source, target = self.source_row[rows], self.target_row[rows]
-        through = reachable(role == INPUT, source, target) & reachable(role == OUTPUT, target, source)
-        computed = (through & (role == HIDDEN)) | (role == OUTPUT)
-        carries = (through | (role == BIAS))[self.source_row]
-        connections = enabled & computed[self.target_row] & carries
-        nodes = computed.copy()
-        nodes[self.source_row[connections]] = True
+        from topoevo.genome import compiled_graph
+
+        nodes, connections = compiled_graph.active(self.role, self.source_row, self.target_row, self.enabled)
         return _frozen(nodes), _frozen(connections)
 
     @cached_property
@@ -258,7 +261,7 @@ class Genome:
         node = np.array([(new.node, HIDDEN, ACTIVATIONS[activation].code)], NODE_DTYPE)
         connections = self.connections.copy()
         connections["enabled"][row] = False
-        return Genome(_merge(self.nodes, node, "id"), _merge(connections, _new_connections(genes), "innovation"))
+        return self._with(_merge(self.nodes, node, "id"), connections, _new_connections(genes))
 
     def connect(
         self, source: int, target: int, *, tracker: InnovationTracker, weight: np.float32 | float = UNSET
@@ -291,7 +294,7 @@ class Genome:
         if reachable(start, self.source_row, self.target_row)[source_row]:
             raise GenomeError(f"a connection from node {source} to node {target} would close a cycle")
         gene = _new_connections([(tracker.connection(source, target), source, target, weight)])
-        return Genome(self.nodes, _merge(self.connections, gene, "innovation"))
+        return self._with(self.nodes, self.connections, gene)
 
     def without_connection(self, innovation: int) -> Genome:
         """Return a genome without the connection gene `innovation`.
@@ -386,6 +389,22 @@ class Genome:
     def __repr__(self) -> str:
         return f"<Genome {self.digest}: {len(self.nodes)} nodes, {len(self.connections)} connections>"
 
+    def _with(self, nodes: _Genes, connections: _Genes, new: _Genes) -> Genome:
+        """A genome with these nodes, and with the connections of this one, perhaps disabled, and new ones."""
+        genome = Genome(nodes, _merge(connections, new, "innovation"))
+        num_nodes = len(self.nodes)
+        if (
+            len(self.connections)
+            and self.connections["innovation"][-1] < new["innovation"][0]
+            and (len(nodes) == num_nodes or nodes["id"][num_nodes - 1] == self.nodes["id"][-1])
+        ):
+            # What was added stands last, so that rows found before are still right.
+            ids = nodes["id"]
+            for end in ("source", "target"):
+                rows = np.searchsorted(ids, new[end]).astype(np.int32)
+                vars(genome)[f"{end}_row"] = _frozen(np.concatenate([getattr(self, f"{end}_row"), rows]))
+        return genome
+
     def _node_row(self, node: int) -> int:
         """Row of a node id."""
         row = int(np.searchsorted(self.nodes["id"], node))
@@ -418,6 +437,6 @@ def _new_connections(genes: list[tuple[int, int, int, Any]]) -> _Genes:
 def _merge(genes: _Genes, new: _Genes, key: str) -> _Genes:
     """Both tables as one, sorted by `key`."""
     merged = np.concatenate([genes, new])
-    if len(genes) and genes[key][-1] < new[key].min():
-        return merged
-    return merged[np.argsort(merged[key], kind="stable")]
+    if len(genes) and genes[key][-1] < new[key][0]:
+        return _frozen(merged)
+    return _frozen(merged[np.argsort(merged[key], kind="stable")])

@@ -27,16 +27,12 @@ def longest_path_layers(num_nodes: int, source: NDArray[np.int32], target: NDArr
     GenomeError
         If the edges contain a cycle.
     """
-    layer = np.zeros(num_nodes, np.int32)
-    if len(source) == 0:
-        return layer
-    for _ in range(num_nodes):
-        longer = np.zeros(num_nodes, np.int32)
-        np.maximum.at(longer, target, layer[source] + 1)
-        if np.array_equal(longer, layer):
-            return layer
-        layer = longer
-    raise GenomeError("the connections form a cycle")
+    from topoevo.genome import compiled_graph
+
+    layer: NDArray[np.int32] = compiled_graph.longest_path_layers(num_nodes, _edges(source), _edges(target))
+    if len(layer) < num_nodes:
+        raise GenomeError("the connections form a cycle")
+    return layer
 
 
 def reachable(starts: NDArray[np.bool_], source: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -53,11 +49,14 @@ def reachable(starts: NDArray[np.bool_], source: NDArray[np.int32], target: NDAr
     -------
     ndarray of bool [num_nodes]
     """
-    reached: NDArray[np.bool_] = starts.copy()
-    while True:
-        # Edges that have fired need not be looked at again.
-        fires = reached[source]
-        reached[target[fires]] = True
-        source, target = source[~fires], target[~fires]
-        if not fires.any() or len(source) == 0:
-            return reached
+    from topoevo.genome import compiled_graph
+
+    reached: NDArray[np.bool_] = compiled_graph.reachable(np.array(starts), _edges(source), _edges(target))
+    return reached
+
+
+def _edges(rows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The rows in the one type that compiled code is made for: contiguous and read-only."""
+    view: NDArray[np.int32] = np.ascontiguousarray(rows, np.int32).view()
+    view.flags.writeable = False
+    return view

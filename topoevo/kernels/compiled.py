@@ -15,7 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from topoevo import activations
 from topoevo.activations import ACTIVATIONS_BY_CODE
+from topoevo.compilation import cache_directory, entry_point, inlined_loop, loop
 from topoevo.errors import KernelError
 from topoevo.kernels import elementary
 from topoevo.kernels import prefetch as prefetch_module
@@ -29,13 +31,12 @@ from topoevo.kernels.base import (
     Plasticity,
     UpdateRule,
 )
-from topoevo.kernels.cache import cache_directory, entry_point, inlined_loop, loop
 from topoevo.kernels.prefetch import LINE, prefetch
 from topoevo.network import Network
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, call-arg"
 
-_CACHE = cache_directory(__file__, prefetch_module.__file__)
+_CACHE = cache_directory(__file__, prefetch_module.__file__, elementary.__file__, activations.__file__)
 _CROSS_ENTROPY = int(Loss.CROSS_ENTROPY)
 _SGD, _ADAM = int(UpdateRule.SGD), int(UpdateRule.ADAM)
 _LINEAR = 0
@@ -51,7 +52,7 @@ def _vectorizing(function: Callable[..., Any]) -> Any:
     return njit(fastmath={"contract"}, error_model="numpy", forceinline=True)(rebound)
 
 
-def _activate_one_of(activations):
+def _activate_one_of(table):
     """Loop ``activate(code, weighted_inputs, node, activities, row, n)`` that knows the given activations."""
 
     @inlined_loop
@@ -71,12 +72,12 @@ def _activate_one_of(activations):
         return activate
 
     chain = unknown
-    for activation in reversed(activations):
+    for activation in reversed(table):
         chain = also(activation.code, _vectorizing(activation.value), chain)
     return chain
 
 
-def _apply_slope_of(activations):
+def _apply_slope_of(table):
     """Loop ``apply_slope(code, weighted_inputs, node, activities, row, errors, n)``: errors times dy/dz, in place."""
 
     @inlined_loop
@@ -95,7 +96,7 @@ def _apply_slope_of(activations):
         return apply_slope
 
     chain = unknown
-    for activation in reversed(activations):
+    for activation in reversed(table):
         chain = also(activation.code, _vectorizing(activation.derivative), chain)
     return chain
 

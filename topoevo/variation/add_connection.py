@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from topoevo.genome import Genome, InnovationTracker
-from topoevo.genome.genes import BIAS, HIDDEN, OUTPUT, UNSET
-from topoevo.genome.topology import longest_path_layers
+from topoevo.genome.genes import BIAS, UNSET
 from topoevo.registry import option
 from topoevo.variation.mutation import MUTATIONS, Mutation
 
@@ -49,8 +48,7 @@ def draw_legal_pair(
 ) -> tuple[int, int] | None:
     """Draw a pair of nodes that a connection may join, uniformly, without trial and error.
 
-    The targets of a source are counted as bits: a hidden node may not reach its ancestors, itself, or the nodes that
-    it is connected to; an input may reach everything but the latter.
+    All legal pairs are counted (`topoevo.genome.compiled_graph.legal_targets`), and one number is drawn among them.
 
     Parameters
     ----------
@@ -66,40 +64,16 @@ def draw_legal_pair(
     (source, target) or None
         Node ids.
     """
-    role = genome.nodes["role"]
-    is_target = (role == HIDDEN) | (role == OUTPUT) if output_connections else role == HIDDEN
-    targets = np.flatnonzero(is_target)
-    sources = np.flatnonzero(role != OUTPUT)
-    if len(targets) == 0:
-        return None
-    bit = np.full(len(role), -1, np.int64)
-    bit[targets] = np.arange(len(targets))
-    excluded = _excluded_targets(genome, bit)
-    free = np.array([len(targets) - excluded[row].bit_count() for row in sources])
-    last = np.cumsum(free)
+    from topoevo.genome import compiled_graph
+
+    targets, closed, num_open = compiled_graph.legal_targets(
+        genome.role, genome.source_row, genome.target_row, genome.enabled, output_connections
+    )
+    last = np.cumsum(num_open)
     if last[-1] == 0:
         return None
     draw = int(rng.integers(last[-1]))
-    place = int(np.searchsorted(last, draw, side="right"))
-    source = int(sources[place])
-    rank = draw - int(last[place] - free[place])
-    mask = excluded[source]
-    open_bits = [b for b in range(len(targets)) if not mask >> b & 1]
-    return int(genome.nodes["id"][source]), int(genome.nodes["id"][targets[open_bits[rank]]])
-
-
-def _excluded_targets(genome: Genome, bit: np.ndarray) -> list[int]:
-    """For every node row, the bit set of targets that it may not be connected to."""
-    source, target = genome.source_row, genome.target_row
-    layer = longest_path_layers(len(genome.nodes), source, target)
-    # Disabled genes count for ancestry, because they may be enabled again, but not as connected pairs.
-    ancestors = [0] * len(genome.nodes)
-    own = [1 << b if b >= 0 else 0 for b in bit.tolist()]
-    order = np.argsort(layer[target], kind="stable")
-    for s, t in zip(source[order].tolist(), target[order].tolist(), strict=True):
-        ancestors[t] |= ancestors[s] | own[s]
-    excluded = [a | b for a, b in zip(ancestors, own, strict=True)]
-    enabled = genome.connections["enabled"]
-    for s, t in zip(source[enabled].tolist(), target[enabled].tolist(), strict=True):
-        excluded[s] |= own[t]
-    return excluded
+    source = int(np.searchsorted(last, draw, side="right"))
+    rank = draw - int(last[source] - num_open[source])
+    target = int(targets[compiled_graph.nth_open(closed[source], rank)])
+    return int(genome.nodes["id"][source]), int(genome.nodes["id"][target])

@@ -1,4 +1,7 @@
-"""Where compiled code is kept between runs, and decorators that put it there."""
+"""Compiling to machine code: decorators, and where the result is kept between runs.
+
+Importing this module imports numba, so modules with compiled functions are imported where they are used.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,6 @@ from typing import Any
 
 import numba
 import platformdirs
-
-import topoevo.activations
-from topoevo.kernels import elementary
 
 #: Sums may be reordered into vector lanes; infinities and NaN keep their meaning.
 _SUMS = {"reassoc", "contract", "nsz", "arcp"}
@@ -36,10 +36,10 @@ def cache_directory(*sources: str) -> Path:
     Parameters
     ----------
     *sources
-        Source files besides those of the elementary functions and activations.
+        The files that the compiled functions are written in.
     """
     content = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
-    for source in (*sources, __file__, elementary.__file__, topoevo.activations.__file__):
+    for source in (*sources, __file__):
         content.update(Path(source).read_bytes())
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     parents = [Path(chosen)] if chosen else []
