@@ -42,7 +42,7 @@ HEAVY = {
 
 #: The compiled backend is itself only imported when it is asked for.
 HEAVY_AT_HOME = {
-    f"{name}.py": {"numba"} for name in ("compilation", "kernels/elementary", "kernels/prefetch", "kernels/compiled")
+    f"{name}.py": {"numba"} for name in ("compilation", "kernels/elementary", "kernels/prefetch", "kernels/passes")
 }
 
 FILES = sorted(ROOT.rglob("*.py"))
