@@ -21,7 +21,7 @@ Evolve network topologies, and learn their weights in the loop.
 
 commands:
   wlnn [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-learning networks (same as run_wlnn.py)
-  wann [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-agnostic networks (same as run_wann.py)
+  wann [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-agnostic networks (not available yet)
   resume RUN [--num_generations N ...]           go on with a run
   evaluate RUN|NETWORK.json [--data_dir DIR]     score a network on its training, validation and test samples
   predict RUN|NETWORK.json TABLE.csv             predict every row of a table

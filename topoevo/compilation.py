@@ -19,10 +19,11 @@ import platformdirs
 #: Sums may be reordered into vector lanes; infinities and NaN keep their meaning.
 _SUMS = {"reassoc", "contract", "nsz", "arcp"}
 
-#: Decorator of a loop over samples or edges that becomes part of its caller.
-loop = numba.njit(fastmath=_SUMS, error_model="numpy", nogil=True)
-
-#: The same for a function that must be merged into its caller because calling it would cost more than its work.
+#: Decorator of a loop that becomes part of the entry points that call it.
+#:
+#: Merging is for the results, not only for speed: a function that stays apart is compiled once more with every entry
+#: point, each time a little differently (which sums are fused or reordered), and which of these versions runs would
+#: depend on what was compiled or loaded first in a process.
 inlined_loop = numba.njit(fastmath=_SUMS, error_model="numpy", nogil=True, forceinline=True)
 
 

@@ -38,6 +38,16 @@ class TrainedNetwork:
     file: NetworkFile
     kernel_name: str = "numba"
 
+    def __repr__(self) -> str:
+        complexity, task = self.file.genome.complexity, self.file.facts.get("task", {})
+        score = (self.file.facts.get("scores", {}).get("test") or {}).get("accuracy")
+        return (
+            f"<TrainedNetwork {task.get('name', 'of unknown origin')}: {self.file.genome.num_inputs} inputs, "
+            f"{self.file.genome.num_outputs} outputs, {complexity.connections} connections"
+            + ("" if score is None else f", test accuracy {score:.4f}")
+            + ">"
+        )
+
     @cached_property
     def network(self) -> Network:
         """The network, ready to compute."""
@@ -125,6 +135,12 @@ class TrainedNetwork:
         try:
             settings = DataSettings(**known)
             task = load_task(settings, on_progress, options=recorded.get("options", {}))
+        except TaskError as error:
+            if Path(settings.dataset).suffix in (".csv", ".npz"):
+                raise TaskError(
+                    f"{error}; if the table has moved, name it with --dataset (dataset=... in Python)"
+                ) from None
+            raise
         except TypeError as error:
             raise NetworkFileError(f"the network file names data settings that do not exist: {error}") from None
         if (task.num_inputs, task.num_outputs) != (self.network.num_inputs, self.network.num_outputs):

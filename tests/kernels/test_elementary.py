@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from topoevo.compilation import loop
+from topoevo.compilation import inlined_loop
 from topoevo.kernels import elementary
 
 FUNCTIONS = ("exp", "tanh", "log", "sin", "cos", "abs")
@@ -16,17 +16,17 @@ FUNCTIONS = ("exp", "tanh", "log", "sin", "cos", "abs")
 
 @pytest.fixture(scope="module")
 def over_samples():
-    """Return ``{name: loop(x, y)}``, compiled as the kernels compile their loops."""
+    """Return ``{name: inlined_loop(x, y)}``, compiled as the kernels compile their loops."""
 
-    def compile_loop(function):
-        @loop
+    def compile_inlined_loop(function):
+        @inlined_loop
         def run(x, y):
             for j in range(len(x)):
                 y[j] = function(x[j])
 
         return run
 
-    return {name: compile_loop(getattr(elementary, name)) for name in FUNCTIONS}
+    return {name: compile_inlined_loop(getattr(elementary, name)) for name in FUNCTIONS}
 
 
 @pytest.fixture

@@ -30,6 +30,21 @@ def engine(request, monkeypatch):
     return request.param
 
 
+def assert_all_is_in_view(svg):
+    """Assert that every node of a picture by graphviz lies within its view box."""
+    root = ElementTree.parse(svg).getroot()
+    if "graphviz" not in svg.read_text():
+        return
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    group = next(one for one in root.iter() if one.attrib.get("id") == "graph0")
+    scale = float(re.search(r"scale\(([\d.]+)", group.attrib["transform"])[1])
+    circles = [one for one in root.iter() if one.tag.endswith("ellipse")]
+    assert circles
+    for one in circles:
+        assert 0 <= scale * float(one.attrib["cx"]) <= width
+        assert 0 <= scale * -float(one.attrib["cy"]) <= height
+
+
 def paths(tmp_path):
     return tmp_path / "n.svg", tmp_path / "n.png"
 
@@ -50,6 +65,7 @@ def test_both_files_are_written_and_nothing_else(tmp_path, genome, engine):
     draw_network(genome, svg, png, title="a <title> & more", output_names=["<b>", 'x"y', "back\\slash\\n"])
     ElementTree.parse(svg)
     text = svg.read_text()
+    assert_all_is_in_view(svg)
     assert "a &lt;title&gt; &amp; more" in text
     assert "&lt;b&gt;" in text and "x&quot;y" in text.replace('x"y', "x&quot;y") and "back\\slash\\n" in text
     assert png.read_bytes().startswith(b"\x89PNG")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +41,18 @@ def test_sine_is_learned_by_a_small_network(tmp_path):
     champion = json.loads((out / "result.json").read_text())["champion"]
     assert champion["test_rmse"] <= 0.02
     assert champion["connections"] <= 60
+
+
+@pytest.mark.slow
+def test_freshly_compiled_code_gives_the_bytes_of_cached_code(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    flags = ["--num_generations", "3", "--num_workers", "1"]
+    digests = []
+    for number in range(2):
+        command = [sys.executable, "run_wlnn.py", "params/wlnn/digits-quick.yaml", *flags]
+        command += ["--out_dir", str(tmp_path / f"run{number}")]
+        done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True, env=environment)
+        assert ("compiling" in done.stdout) is (number == 0)
+        digests.append(re.findall(r"digest (\w+)", done.stdout))
+    assert len(digests[0]) == 3
+    assert digests[0] == digests[1]

@@ -89,3 +89,10 @@ def test_odd_surroundings(programs, environment):
     )
     assert "Traceback" not in done.err
     assert (programs.folder / "ü ñ/日本" / "champion.png").is_file()
+
+
+def test_the_table_of_settings_is_up_to_date():
+    from topoevo.experiment.params import settings_table
+
+    text = (REPOSITORY / "docs" / "settings.md").read_text("utf-8")
+    assert text.endswith(settings_table()), "run `make docs`"

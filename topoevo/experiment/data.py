@@ -48,6 +48,9 @@ RESUMABLE = (
     "num_workers",
     "joblib_backend",
     "data_dir",
+    # A table may have moved; that it is still the same is checked by its content.
+    "dataset",
+    "test_file",
 )
 #: Settings that have no influence on results.
 _OUTPUT = ("out_dir", "overwrite_output", "resume")

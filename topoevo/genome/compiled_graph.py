@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from topoevo.compilation import cache_directory, entry_point, loop
+from topoevo.compilation import cache_directory, entry_point, inlined_loop
 from topoevo.genome import genes
 from topoevo.genome.genes import BIAS, HIDDEN, INPUT, OUTPUT
 
@@ -19,7 +19,7 @@ _WORD = 64
 _ONE = np.uint64(1)
 
 
-@loop
+@inlined_loop
 def _outgoing(num_nodes, source):
     """Edges by source: those of row r are edge[start[r]] … edge[start[r + 1] - 1]."""
     start = np.zeros(num_nodes + 1, np.int32)
@@ -35,7 +35,7 @@ def _outgoing(num_nodes, source):
     return start, edge
 
 
-@loop
+@inlined_loop
 def _topological_order(num_nodes, source, target, start, edge):
     """Rows in an order in which every edge leads forward; shorter than the graph if there is a cycle (Kahn 1962)."""
     missing = np.zeros(num_nodes, np.int32)
@@ -60,7 +60,7 @@ def _topological_order(num_nodes, source, target, start, edge):
     return order[:found]
 
 
-@loop
+@inlined_loop
 def _spread(reached, target, start, edge, passes):
     """Mark every row that a path of passable edges leads to from the marked ones."""
     stack = np.flatnonzero(reached).astype(np.int32)
@@ -78,7 +78,7 @@ def _spread(reached, target, start, edge, passes):
                 size += 1
 
 
-@loop
+@inlined_loop
 def _count_bits(word):
     """Number of ones in 64 bits (Warren, Hacker's Delight, figure 5-2)."""
     word = word - ((word >> _ONE) & np.uint64(0x5555555555555555))

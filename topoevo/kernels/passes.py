@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from topoevo.activations import ACTIVATIONS_BY_CODE
-from topoevo.compilation import inlined_loop, loop
+from topoevo.compilation import inlined_loop
 from topoevo.kernels import elementary
 from topoevo.kernels.base import UpdateRule
 from topoevo.kernels.prefetch import LINE, prefetch
@@ -91,7 +91,7 @@ apply_slope = _apply_slope_of(ACTIVATIONS_BY_CODE)
 # -- passes over one minibatch ----------------------------------------------------------------------------------
 
 
-@loop
+@inlined_loop
 def _weighted_input(weighted_inputs, node, activities, source, weights, start, stop, n):
     """z = sum over edges of w x."""
     for j in range(n):
@@ -126,7 +126,7 @@ def _weighted_input(weighted_inputs, node, activities, source, weights, start, s
             weighted_inputs[node, j] += w0 * activities[s0, j]
 
 
-@loop
+@inlined_loop
 def load_inputs(input_index, inputs, batch, next_batch, n, activities):
     """Activities of the input rows; meanwhile the next minibatch is fetched into the cache."""
     for i in range(len(input_index)):
@@ -137,7 +137,7 @@ def load_inputs(input_index, inputs, batch, next_batch, n, activities):
             activities[i, j] = inputs[batch, k, j]
 
 
-@loop
+@inlined_loop
 def forward_pass(num_sources, activation, row_start, source, weights, n, weighted_inputs, activities):
     """Activities of the computed nodes; the rows of inputs and bias are set by the caller."""
     for node in range(len(activation)):
@@ -145,7 +145,7 @@ def forward_pass(num_sources, activation, row_start, source, weights, n, weighte
         activate(activation[node], weighted_inputs, node, activities, num_sources + node, n)
 
 
-@loop
+@inlined_loop
 def products(gradient, errors, activities, row, target, edge, start, stop, n):
     """g = sum over samples of error(target) x(row), for the edges out of one row."""
     k = start
@@ -171,7 +171,7 @@ def products(gradient, errors, activities, row, target, edge, start, stop, n):
         k += 1
 
 
-@loop
+@inlined_loop
 def _errors_and_products(gradient, errors, activities, row, target, edge, feedback, start, stop, n):
     """error(row) = sum over outgoing edges of feedback times error(target), and the products of `_products`."""
     for j in range(n):
@@ -204,7 +204,7 @@ def _errors_and_products(gradient, errors, activities, row, target, edge, feedba
         k += 1
 
 
-@loop
+@inlined_loop
 def backward_pass(
     num_sources,
     num_outputs,
@@ -232,7 +232,7 @@ def backward_pass(
         products(gradient, errors, activities, row, target, edge, out_start[row], out_start[row + 1], n)
 
 
-@loop
+@inlined_loop
 def output_products(num_outputs, row_start, source, errors, activities, gradient, n):
     """The products of the edges into outputs alone."""
     num_computed = len(row_start) - 1
@@ -246,7 +246,7 @@ def output_products(num_outputs, row_start, source, errors, activities, gradient
             gradient[e] = g
 
 
-@loop
+@inlined_loop
 def _log_sum_exp(activities, first, top, total, n):
     """top = max over outputs; total = sum over outputs of exp(y - top)."""
     for j in range(n):
@@ -262,7 +262,7 @@ def _log_sum_exp(activities, first, top, total, n):
             total[j] += elementary.exp(activities[row, j] - top[j])
 
 
-@loop
+@inlined_loop
 def cross_entropy(activities, first, labels, errors, top, total, answer, n):
     """Mean of -log softmax(y)[label], fraction of right answers, and d loss / d y per sample."""
     _log_sum_exp(activities, first, top, total, n)
@@ -285,7 +285,7 @@ def cross_entropy(activities, first, labels, errors, top, total, answer, n):
     return loss / n, right / n
 
 
-@loop
+@inlined_loop
 def squared_error(activities, first, targets, errors, n):
     """Mean over outputs and samples of (y - t)^2, and d loss / d y per sample."""
     num_outputs = len(activities) - first
@@ -302,7 +302,7 @@ def squared_error(activities, first, targets, errors, n):
 # -- weight updates ---------------------------------------------------------------------------------------------
 
 
-@loop
+@inlined_loop
 def update(
     rule,
     lr,

@@ -101,7 +101,8 @@ class ConsoleObserver(Observer):
     def _print_generation(self, record: GenerationRecord) -> None:
         assert self._experiment is not None
         self._last_line, self._left_out = time.monotonic(), None
-        self._print(generation_line(record, self._experiment.params.num_generations))
+        width = 1000 if self._screen is None else self._screen.width
+        self._print(generation_line(record, self._experiment.params.num_generations, max_width=width))
 
     def _print(self, text: str) -> None:
         if self._screen is not None and self._screen.is_open:
@@ -124,6 +125,7 @@ class _Screen:
 
         first, total = experiment.first_generation, experiment.params.num_generations
         console = Console(file=stream, highlight=False)
+        self.width = console.width
         counted = len(f"{total}/{total}")
         # On a narrow terminal the bar is left out and words are cut, so that the display stays one line.
         columns = [
@@ -161,7 +163,7 @@ class _Screen:
             self._task,
             completed=self._generations,
             best=_words(record.best),
-            pace=f"{rate:.0f} evaluations/s, {duration(left)} left",
+            pace=f"{duration(left)} left, {rate:.0f} evaluations/s",
         )
 
     def print_above(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -14,8 +15,16 @@ from topoevo.reporting.measures import num_layers
 from topoevo.reporting.run_directory import LOGS, RunDirectory
 
 
-def generation_line(record: GenerationRecord, num_generations: int) -> str:
-    """Return one generation as one line; the columns of all generations are aligned."""
+def generation_line(record: GenerationRecord, num_generations: int, *, max_width: int = 1000) -> str:
+    """Return one generation as one line; the columns of all generations are aligned.
+
+    Parameters
+    ----------
+    record, num_generations
+        The generation, and how many there will be.
+    max_width
+        Where the line would be longer, the least important parts are left out.
+    """
     width = len(str(max(num_generations - 1, 0)))
     best = record.best
     accuracy = None if best.evaluation is None else best.evaluation.accuracy
@@ -32,6 +41,9 @@ def generation_line(record: GenerationRecord, num_generations: int) -> str:
         parts.append(f"{record.num_failures} failed")
     if record.crowned:
         parts.append("new champion")
+    for least in ("digest", "evaluations/s"):
+        if len("  ".join(parts)) > max_width:
+            parts = [part for part in parts if least not in part]
     return "  ".join(parts)
 
 
@@ -54,7 +66,7 @@ def champion_rows(champion: Champion) -> list[tuple[str, str]]:
     rows += [
         ("connections", str(genome.complexity.connections)),
         ("biases", str(genome.complexity.biases)),
-        ("neurons", str(len(genome.nodes))),
+        ("hidden nodes", str(genome.complexity.hidden)),
         ("layers", str(num_layers(champion.individual))),
         ("found in generation", str(champion.generation)),
     ]
@@ -88,6 +100,8 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
     # All runs under logs/ can be compared in one window.
     curves = str(LOGS) if params.out_dir is None and run.path.parent == LOGS else folder
     rows = [("watch the curves", f"{tensorboard} --logdir {shlex.quote(curves)}")]
+    if importlib.util.find_spec("tensorboard") is None:
+        rows.insert(0, ("get TensorBoard", f"{shlex.quote(sys.executable)} -m pip install tensorboard"))
     if run.picture_svg.exists():
         opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
         rows.append(("see the network", f"{opener} {shlex.quote(os.path.join(folder, run.picture_svg.name))}"))
@@ -99,8 +113,9 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
             rows.append(("go on", resume))
     if run.champion.exists():
         rows.append(("evaluate it", f"{program} evaluate {shlex.quote(folder)}"))
-        network = f"import topoevo; topoevo.load_network({folder!r}).predict(inputs)"
-        rows.append(("use it in Python", network))
+        if params.dataset.endswith((".csv", ".npz")):
+            rows.append(("predict new rows", f"{program} predict {shlex.quote(folder)} new.csv"))
+        rows.append(("use it in Python", f"import topoevo; network = topoevo.load_network({folder!r})"))
     return rows
 
 

@@ -77,10 +77,17 @@ class NetworkFile:
         -------
         float32 [num_samples, num_inputs]
             What the network's input nodes expect.
+
+        Raises
+        ------
+        ValueError
+            If the shape is another one, or a number is not finite.
         """
         raw, task = np.asarray(raw_inputs, np.float64), self.task
         if raw.ndim != 2 or raw.shape[1] != len(task.input_names):
             raise ValueError(f"raw inputs have shape {raw.shape}, expected (num_samples, {len(task.input_names)})")
+        if not np.isfinite(raw).all():
+            raise ValueError("raw inputs must be finite numbers; fill or drop what is missing")
         # The numbers in the file are decimals of float32: rounded, they are those of the training.
         offset, scale = np.array(task.input_offset, np.float32), np.array(task.input_scale, np.float32)
         return np.asarray((raw - offset) / scale, np.float32)

@@ -32,10 +32,13 @@ def draw(scene: Scene, files: Sequence[Path]) -> None:
     Places and curves are given (engine ``neato -n2``): the layout of ``dot`` itself takes minutes for a thousand
     connections.
     """
-    command = ["dot", "-Kneato", "-n2"]
+    text = source(scene).encode()
     for file in files:
-        command += [f"-T{file.suffix[1:]}", f"-o{file}"]
-    subprocess.run(command, input=source(scene).encode(), capture_output=True, timeout=_SECONDS, check=True)
+        kind = file.suffix[1:]
+        # Older versions of graphviz cut a vector picture that is asked for in another resolution than 72.
+        dots = 72 if kind == "svg" else _DOTS_PER_INCH
+        command = ["dot", "-Kneato", "-n2", f"-Gdpi={dots}", f"-T{kind}", f"-o{file}"]
+        subprocess.run(command, input=text, capture_output=True, timeout=_SECONDS, check=True)
 
 
 def source(scene: Scene) -> str:
@@ -49,7 +52,6 @@ def source(scene: Scene) -> str:
             "viewport": f"{scene.width:.2f},{scene.height:.2f},1,{scene.width / 2:.2f},{scene.height / 2:.2f}",
             "pad": "0",
             "margin": "0",
-            "dpi": str(_DOTS_PER_INCH),
             "bgcolor": "white",
             "fontname": _FONT,
             "tooltip": " ",
