@@ -190,38 +190,8 @@ def _edge_products(target, out_start, edge, errors, activities, gradient):
         )
 
 
-@entry_point(_CACHE)
-def _update_once(
-    rule,
-    lr,
-    first_decay,
-    second_decay,
-    epsilon,
-    weight_decay,
-    decoupled,
-    step,
-    first,
-    second,
-    weights,
-    gradient,
-    plastic,
-):
-    """See `Kernel.update`."""
-    update(
-        rule,
-        lr,
-        first_decay,
-        second_decay,
-        epsilon,
-        weight_decay,
-        decoupled,
-        step,
-        first,
-        second,
-        weights,
-        gradient,
-        plastic,
-    )
+#: See `Kernel.update`.
+_update_once = entry_point(_CACHE)(update.py_func)
 
 
 class CompiledKernel(Kernel):
