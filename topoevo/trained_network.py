@@ -178,4 +178,6 @@ def load_network(path: str | Path) -> TrainedNetwork:
         If there is none, or it is not readable.
     """
     path = Path(path)
+    if path.is_dir() and not (path / "champion.json").exists():
+        raise NetworkFileError(f"{path}: is not the folder of a run with a champion; name one run, or a network file")
     return TrainedNetwork(read_network(path / "champion.json" if path.is_dir() else path))
