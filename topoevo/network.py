@@ -115,6 +115,13 @@ class Network:
         counts = np.bincount(self.target[~self.from_bias] - first, minlength=self.num_nodes - first)
         return _frozen(counts[self.target - first].astype(np.int32))
 
+    @cached_property
+    def layer(self) -> NDArray[np.int32]:
+        """Longest path from an input or the bias node to each row, int32 [num_nodes]; outputs share the last layer."""
+        layer = longest_path_layers(self.num_nodes, self.source, self.target)
+        layer[-self.num_outputs :] = layer.max(initial=1)
+        return _frozen(layer)
+
 
 _Array = TypeVar("_Array", bound=NDArray[Any])
 

@@ -7,8 +7,10 @@ neither on the number of workers, nor on their order, nor on a restart.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Stream(IntEnum):
@@ -21,6 +23,7 @@ class Stream(IntEnum):
     SHARED = 4  #: minibatches and episode seeds that everyone in a generation is compared on
     CONFIRMATION = 5  #: the second training of a champion candidate
     SPLIT = 6  #: which samples are held out
+    FEEDBACK = 7  #: feedback weights, which belong to pairs of nodes
 
 
 def generator(seed: int, stream: Stream, generation: int = 0, index: int = 0) -> np.random.Generator:
@@ -41,3 +44,33 @@ def generator(seed: int, stream: Stream, generation: int = 0, index: int = 0) ->
         PCG64, seeded with ``SeedSequence(seed, spawn_key=(stream, generation, index))``.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(stream), generation, index)))
+
+
+def normals_of_pairs(
+    seed: int, stream: Stream, first: NDArray[np.integer[Any]], second: NDArray[np.integer[Any]]
+) -> NDArray[np.float64]:
+    """Return a standard normal number for every pair of non-negative integers, always the same for the same pair.
+
+    Each is one draw of a hash (the finalizer of splitmix64, Steele, Lea & Flood 2014) through the inverse of the
+    normal distribution, so that a number depends on nothing but its address.
+
+    Parameters
+    ----------
+    seed, stream
+        The run's seed, and what the numbers are for.
+    first, second
+        The pairs; of shapes that broadcast.
+    """
+    from scipy.special import ndtri
+
+    key = np.random.SeedSequence(seed, spawn_key=(int(stream),)).generate_state(2, np.uint64)
+    hashed = _mixed(_mixed(first.astype(np.uint64) ^ key[0]) ^ second.astype(np.uint64) ^ key[1])
+    normals: NDArray[np.float64] = ndtri(((hashed >> np.uint64(11)) + 0.5) * 2.0**-53)
+    return normals
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finalizer of splitmix64."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        values = (values ^ (values >> np.uint64(shift))) * np.uint64(factor)
+    return values ^ (values >> np.uint64(31))

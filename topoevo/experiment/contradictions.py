@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from topoevo.evolution.reproduction import fraction_of
 from topoevo.learning import LEARNING_RULES
+from topoevo.learning.optimizers import WITH_MOMENTUM
 from topoevo.tasks.base import find_dataset
 from topoevo.variation import MUTATIONS
 
@@ -107,16 +108,16 @@ def _evolution(settings: Settings) -> Iterator[Contradiction]:
 
 def _training(settings: Settings) -> Iterator[Contradiction]:
     rule = LEARNING_RULES[settings.learning_rule]
-    if settings.optimizer == "none" and getattr(rule, "needs_optimizer", True):
+    if settings.optimizer == "none" and rule.needs_optimizer:
         yield Contradiction(
             ("optimizer", "learning_rule"),
             f"optimizer none is not allowed with learning_rule {settings.learning_rule}, which follows a gradient",
         )
-    if settings.momentum > 0 and settings.optimizer != "sgd":
+    if settings.momentum > 0 and settings.optimizer not in WITH_MOMENTUM:
         yield Contradiction(
             ("momentum", "optimizer"),
             f"momentum {settings.momentum:g} is not allowed with optimizer {settings.optimizer}, must be 0"
-            " (only sgd has momentum)",
+            f" (only {' and '.join(WITH_MOMENTUM)} have momentum)",
         )
 
 

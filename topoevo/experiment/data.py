@@ -34,7 +34,10 @@ def load_task_of(params: Params, on_progress: Progress | None = None) -> Task:
         If data is missing, corrupt, or does not fit the settings.
     """
     settings, options = data_settings_of(params)
-    return load_task(settings, on_progress, options=options)
+    task = load_task(settings, on_progress, options=options)
+    if task.kind == "classification" and params.loss == "mean_squared_error":
+        return dataclasses.replace(task, loss="class_squared_error")
+    return task
 
 
 #: Settings that may change when a run goes on; all the others would make another experiment of it.
@@ -104,7 +107,7 @@ def check_task(params: Params, task: Task) -> None:
     Raises
     ------
     ParamsError
-        If ``num_inputs`` or ``num_outputs`` is given and is not the task's.
+        If ``num_inputs`` or ``num_outputs`` is given and is not the task's, or the loss does not fit its targets.
     """
     problems = [
         f"{name}: {given} is not allowed, {task.name} has {actual}; leave the setting out"
@@ -114,5 +117,7 @@ def check_task(params: Params, task: Task) -> None:
         )
         if given is not None and given != actual
     ]
+    if task.kind == "regression" and params.loss == "cross_entropy":
+        problems.append(f"loss: cross_entropy is not allowed, {task.name} has no classes; leave the setting out")
     if problems:
         raise ParamsError("\n".join(problems))

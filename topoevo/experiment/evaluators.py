@@ -27,8 +27,6 @@ from topoevo.network import Network, compile_network
 from topoevo.seeds import Stream, generator
 from topoevo.tasks.task import Samples, Task
 
-_LOSSES = {"cross_entropy": Loss.CROSS_ENTROPY, "mean_squared_error": Loss.MEAN_SQUARED_ERROR}
-
 
 @dataclass(frozen=True, eq=False)
 class SharedData:
@@ -102,6 +100,8 @@ class DatasetEvaluator:
         Trainings that the reward is the mean of; the weights of the best one are returned.
     seed
         The run's seed.
+    feedback_seed
+        Decides feedback weights.
     """
 
     rule: LearningRule
@@ -112,6 +112,7 @@ class DatasetEvaluator:
     evaluation_period: str
     num_trials: int
     seed: int
+    feedback_seed: int
 
     @staticmethod
     def from_params(params: Params, task: Task) -> DatasetEvaluator:
@@ -125,13 +126,16 @@ class DatasetEvaluator:
                 momentum=params.momentum,
                 weight_decay=params.weight_decay,
                 lr_schedule=params.lr_schedule,
+                max_grad_norm=params.max_grad_norm,
+                grad_power=params.grad_power,
             ),
-            kernel_name=params.kernel,
-            loss=_LOSSES[task.loss],
+            kernel_name=params.kernel_name,
+            loss=Loss[task.loss.upper()],
             weight_init=params.weight_init,
             evaluation_period=params.evaluation_period,
             num_trials=params.num_trials,
             seed=params.seed,
+            feedback_seed=params.seed if params.feedback_seed is None else params.feedback_seed,
         )
 
     @property
@@ -188,18 +192,33 @@ class DatasetEvaluator:
             time.perf_counter() - started,
         )
 
-    def _train(self, network: Network, shared: SharedData, rng: np.random.Generator) -> tuple[Learner, TrainingHistory]:
-        """One training."""
-        weights = initial_weights(network, self.weight_init, rng)
-        learner = self.rule.start(
+    def start(self, network: Network, rng: np.random.Generator, num_steps: int) -> Learner:
+        """Return a learner before its first step.
+
+        Parameters
+        ----------
+        network
+            What is to be trained.
+        rng
+            Draws the weights that are unset, and belongs to the learner from then on.
+        num_steps
+            Steps of the whole training.
+        """
+        return self.rule.start(
             network,
-            weights,
+            initial_weights(network, self.weight_init, rng),
             kernel=self.kernel,
             optimization=self.optimization,
             loss=self.loss,
             rng=rng,
-            num_steps=shared.epochs.size,
+            weight_init=self.weight_init,
+            feedback_seed=self.feedback_seed,
+            num_steps=num_steps,
         )
+
+    def _train(self, network: Network, shared: SharedData, rng: np.random.Generator) -> tuple[Learner, TrainingHistory]:
+        """One training."""
+        learner = self.start(network, rng, shared.epochs.size)
         return learner, learner.train(shared.batches, shared.epochs)
 
 
@@ -217,6 +236,8 @@ class TaskData:
         Samples that are scored at once.
     seed
         The run's seed.
+    shuffle
+        Whether samples come in another order in every generation, and minibatches in every epoch.
     """
 
     task: Task
@@ -224,6 +245,7 @@ class TaskData:
     num_epochs: int
     batch_size_eval: int
     seed: int
+    shuffle: bool = True
     _laid_out: dict[str, Batches] = field(default_factory=dict)
     _name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -242,10 +264,13 @@ class TaskData:
             Epochs; the setting if None.
         """
         rng = generator(self.seed, stream, generation)
-        order = rng.permutation(len(self.task.train)).astype(np.int32)
+        order = np.arange(len(self.task.train), dtype=np.int32)
         num_batches = -(-len(order) // self.batch_size)
         num_epochs = self.num_epochs if num_epochs is None else num_epochs
-        epochs = rng.permuted(np.tile(np.arange(num_batches, dtype=np.int32), (num_epochs, 1)), axis=1)
+        epochs = np.tile(np.arange(num_batches, dtype=np.int32), (num_epochs, 1))
+        if self.shuffle:
+            order = rng.permutation(order)
+            epochs = rng.permuted(epochs, axis=1)
         name = f"{self._name}-{stream}-{generation}"
         return SharedData(self.task.train, order, self.batch_size, epochs, name)
 

@@ -76,7 +76,9 @@ class Experiment:
         self.first_generation = 0 if checkpoint is None else checkpoint.population.generation
         self._checkpoint_folder = checkpoint_folder
         self._evaluator = DatasetEvaluator.from_params(params, task)
-        self._data = TaskData(task, params.batch_size, params.num_epochs, params.batch_size_eval, params.seed)
+        self._data = TaskData(
+            task, params.batch_size, params.num_epochs, params.batch_size_eval, params.seed, params.shuffle
+        )
         operators = {name: MUTATIONS[name] for name in params.mutation_probabilities()}
         mutations = {name: operator(**params.options_of(operator)) for name, operator in operators.items()}
         self._reproduction = Reproduction(

@@ -63,8 +63,8 @@ class Settings(BaseModel):
     elite_ratio: float = _evolution(
         0.2, "fraction of best networks to pass on to the new population unchanged", ge=0, le=1
     )
-    num_generations: int = _evolution(100, "number of generations to evolve", ge=1, le=10**9)
-    population_size: int = _evolution(100, "number of networks in the population", ge=2, le=10**6)
+    num_generations: int = _evolution(100, "number of generations to evolve; 0 trains one network", ge=0, le=10**9)
+    population_size: int = _evolution(100, "number of networks in the population", ge=1, le=10**6)
     tournament_size: int = _evolution(8, "number of networks that compete to become a parent", ge=1, le=10**6)
     inherit_weights: bool = _evolution(False, "whether elites and children start from trained weights, not new ones")
     num_mutations_per_generation: int = _evolution(1, "number of mutations between parent and child", ge=0, le=10**6)
@@ -76,6 +76,7 @@ class Settings(BaseModel):
     )
 
     batch_size: int = _evaluation(256, "number of samples in a minibatch of training", ge=1, le=10**9)
+    shuffle: bool = _evaluation(True, "whether samples come in a new order in every generation, and minibatches in every epoch")
     batch_size_eval: int = _evaluation(
         1000, "number of samples computed at once when a network is scored", ge=1, le=10**9
     )
@@ -89,6 +90,10 @@ class Settings(BaseModel):
     final_epochs: int = _evaluation(
         0, "number of epochs that the final champion is trained on after evolution", ge=0, le=10**6
     )
+    control: Literal["none", "random", "shuffled"] = _evaluation(
+        "none", "networks that the final champion is compared with: randomly mutated, or with its connections shuffled"
+    )
+    num_controls: int = _evaluation(20, "number of networks that the final champion is compared with", ge=2, le=10**6)
 
     learning_rule: Annotated[str, Names(lambda: LEARNING_RULES)] = _training(
         "backprop", "how the weights of a network are learned"
@@ -96,10 +101,20 @@ class Settings(BaseModel):
     lr: float = _training(0.01, "learning rate", gt=0)
     num_epochs: int = _training(5, "number of passes through the training samples", ge=1, le=10**6)
     optimizer: Annotated[str, Names(_optimizer_names)] = _training("adam", "how gradients become weight changes")
-    momentum: float = _training(0.0, "share of the last weight change kept by sgd", ge=0, lt=1)
+    loss: Literal["auto", "cross_entropy", "mean_squared_error"] = _training(
+        "auto", "what is minimized; auto is cross entropy for classes, else the squared error"
+    )
+    momentum: float = _training(0.0, "share of the last weight change kept by sgd and rmsprop", ge=0, lt=1)
     weight_decay: float = _training(0.0, "how strongly weights are pulled to zero", ge=0)
     lr_schedule: Annotated[str, Names(lambda: LR_SCHEDULES)] = _training(
-        "constant", "course of the learning rate during training; linear falls to a fiftieth"
+        "constant", "course of the learning rate during training; linear and cosine fall to a fiftieth"
+    )
+    max_grad_norm: float | None = _training(None, "length that longer gradients are cut to", gt=0)
+    grad_power: float = _training(
+        1.0, "power that each gradient component is raised to, its sign kept; 0 keeps the sign alone", ge=0, le=1
+    )
+    feedback_seed: int | None = _training(
+        None, "decides the feedback weights of feedback alignment; the seed if not given", ge=0, le=2**63 - 1
     )
     train_only_outputs: bool = _training(False, "whether only connections to output nodes are learned")
 
@@ -116,6 +131,10 @@ class Settings(BaseModel):
         "normal", "new weights: normal with deviation 0.1, or scaled by the number of incoming connections"
     )
     output_connections: bool = _architecture(False, "whether add_connection may end at an output node")
+    hidden_layers: tuple[int, ...] | None = _architecture(
+        None, "sizes of fully connected hidden layers of the first networks, instead of random connections"
+    )
+    network: Text | None = _architecture(None, "network file that every first network is a copy of")
     activations: Annotated[tuple[str, ...], Names(lambda: ACTIVATIONS)] = _architecture(
         ("relu",), "activations that new nodes and change_activation draw from"
     )
@@ -149,8 +168,8 @@ class Settings(BaseModel):
         "numba", "what computes networks; reference is slow and readable"
     )
     take_argmax_action: bool = _computation(False, "whether the action is the index of the largest output")
-    use_cuda: bool = _computation(False, "whether to compute on a CUDA device; not available yet")
-    use_torch: bool = _computation(False, "whether to compute with PyTorch; not available yet")
+    use_cuda: bool = _computation(False, "whether to compute with PyTorch on a CUDA device")
+    use_torch: bool = _computation(False, "whether to compute with PyTorch")
     seed: int = _computation(0, "decides every random choice; the same seed gives the same result", ge=0, le=2**63 - 1)
 
     out_dir: Text | None = _output(None, "folder of the run; a new one under logs/ if not given")
@@ -160,6 +179,11 @@ class Settings(BaseModel):
         0, "number of generations between snapshots of all networks; 0 saves them only at the end", ge=0, le=10**9
     )
     checkpoint_every: int = _output(1, "number of generations between checkpoints", ge=1, le=10**9)
+
+    @property
+    def kernel_name(self) -> str:
+        """Backend that the settings ask for."""
+        return "torch_cuda" if self.use_cuda else "torch" if self.use_torch else self.kernel
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Settings:

@@ -6,7 +6,20 @@ import importlib
 from types import MappingProxyType
 
 from topoevo.errors import UnknownNameError
-from topoevo.kernels.base import Batches, Kernel, Loss, Optimization, OptimizerState, Plasticity, UpdateRule
+from topoevo.kernels.base import (
+    Batches,
+    Kernel,
+    Loss,
+    Optimization,
+    OptimizerState,
+    Perturbations,
+    Plasticity,
+    Proposals,
+    Schedule,
+    Shaping,
+    StepScores,
+    UpdateRule,
+)
 
 __all__ = [
     "KERNELS",
@@ -15,7 +28,12 @@ __all__ = [
     "Loss",
     "Optimization",
     "OptimizerState",
+    "Perturbations",
     "Plasticity",
+    "Proposals",
+    "Schedule",
+    "Shaping",
+    "StepScores",
     "UpdateRule",
     "load_kernel",
 ]

@@ -6,10 +6,11 @@ contiguous run of numbers.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,12 @@ class Loss(IntEnum):
 
     CROSS_ENTROPY = 0  #: -log softmax of the right class, in nats
     MEAN_SQUARED_ERROR = 1  #: squared error averaged over outputs
+    CLASS_SQUARED_ERROR = 2  #: the same with 1 for the right class and 0 for the others as targets
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether targets are class indices."""
+        return self is not Loss.MEAN_SQUARED_ERROR
 
 
 class UpdateRule(IntEnum):
@@ -34,6 +41,23 @@ class UpdateRule(IntEnum):
     #: the paper in being multiplied by the learning rate, as torch does.
     ADAM = 1
     ADADELTA = 2  #: Zeiler 2012, algorithm 1
+    RMSPROP = 3  #: Tieleman & Hinton 2012, lecture 6.5, with momentum on the scaled gradient as torch has it
+    NONE = 4  #: no change
+
+
+class Schedule(IntEnum):
+    """How the learning rate gets from its first to its last value."""
+
+    LINEAR = 0  #: in equal steps
+    COSINE = 1  #: half a period of a cosine (Loshchilov & Hutter 2017, eq. 5, without restarts)
+
+
+class Shaping(IntEnum):
+    """What an evolution strategy makes of the losses of its candidates before it weights their perturbations."""
+
+    RAW = 0  #: losses divided by sigma: the estimate of the gradient itself
+    STANDARDIZED = 1  #: minus their mean, divided by their standard deviation
+    CENTERED_RANKS = 2  #: ranks, scaled to -1/2 … 1/2 (Salimans et al. 2017, section 2)
 
 
 @dataclass(frozen=True)
@@ -47,26 +71,37 @@ class Optimization:
     lr
         Learning rate of the first step.
     final_lr_ratio
-        Learning rate of the last step as a fraction of the first; in between it changes linearly.
+        Learning rate of the last step as a fraction of the first.
+    schedule
+        How it changes in between.
     first_decay, second_decay
-        Adam: decay of the first and second moment. Sgd: `first_decay` is the momentum. Adadelta: `second_decay` is the
-        decay of both averages.
+        Adam: decay of the first and second moment. Sgd and rmsprop: `first_decay` is the momentum. Adadelta and
+        rmsprop: `second_decay` is the decay of their averages.
     epsilon
         Added to denominators.
     weight_decay
         Strength of the pull to zero, per step.
     decoupled
         Whether the decay acts on the weights times `lr` (AdamW) instead of on the gradient (L2 penalty).
+    max_grad_norm
+        Euclidean norm that a gradient over the plastic edges is scaled down to where it is longer (Pascanu et al.
+        2013, algorithm 1); infinity leaves it.
+    grad_power
+        Every component g becomes sign(g) |g|^grad_power, after clipping (Baiesi 2019); 1 leaves it, 0 keeps the sign
+        alone.
     """
 
     rule: UpdateRule
     lr: float
     final_lr_ratio: float = 1.0
+    schedule: Schedule = Schedule.LINEAR
     first_decay: float = 0.0
     second_decay: float = 0.0
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     decoupled: bool = False
+    max_grad_norm: float = math.inf
+    grad_power: float = 1.0
 
 
 @dataclass
@@ -82,12 +117,15 @@ class OptimizerState:
     num_steps
         Steps of the whole training, over which the learning rate changes, however many calls they are spread over; 0
         stands for those of the present call.
+    scale
+        Factor that the acceptance rate of Metropolis proposals has led to.
     """
 
     first: Floats
     second: Floats
     steps: int = 0
     num_steps: int = 0
+    scale: float = 1.0
 
     @staticmethod
     def zeros(num_edges: int, num_steps: int = 0) -> OptimizerState:
@@ -97,22 +135,85 @@ class OptimizerState:
 
 @dataclass(frozen=True, eq=False)
 class Plasticity:
-    """Which edges learn, and along which weights errors travel back: all that the compiled loop knows of a rule.
+    """Which edges learn from what, and how errors travel back: all that the compiled loop knows of a rule.
 
     Parameters
     ----------
     plastic
-        Whether each edge follows the product of its target's error and its source's activity, bool [num_edges].
+        Whether each edge follows the product of its target's error and its source's activity by way of the
+        optimizer, bool [num_edges].
     feedback
         Weight with which each edge carries errors back, float32 [num_edges]; None stands for the weights themselves,
         which makes the product the gradient.
     propagate
         Whether errors reach hidden nodes at all.
+    direct
+        Weights with which the errors of the outputs reach every hidden node directly, without passing the nodes in
+        between, float32 [num_hidden, num_outputs]; None sends errors along the edges.
+    hebbian
+        Whether each edge follows activities alone, bool [num_edges]; None stands for no edge.
+    hebbian_lr
+        Learning rate of those edges, which no optimizer touches.
+    decorrelate
+        Whether the nodes that share a source see what the nodes before them leave unexplained (Sanger) instead of the
+        whole (Oja).
     """
 
     plastic: NDArray[np.bool_]
     feedback: Floats | None = None
     propagate: bool = True
+    direct: Floats | None = None
+    hebbian: NDArray[np.bool_] | None = None
+    hebbian_lr: float = 0.0
+    decorrelate: bool = False
+
+
+@dataclass(frozen=True)
+class Perturbations:
+    """How an evolution strategy looks around.
+
+    Parameters
+    ----------
+    num_candidates
+        Perturbed networks a step, at least 2.
+    sigma
+        Standard deviation of the perturbation of every weight.
+    antithetic
+        Whether every perturbation is tried in both directions; `num_candidates` is even then.
+    shaping
+        What becomes of the losses.
+    """
+
+    num_candidates: int
+    sigma: float
+    antithetic: bool
+    shaping: Shaping
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """How a Metropolis walk moves.
+
+    Parameters
+    ----------
+    deviation
+        Standard deviation of the proposed change of each weight, float64 [num_edges]; 0 keeps an edge as it is.
+    beta
+        Inverse temperature; infinity accepts what does not increase the loss.
+    num_per_step
+        Proposals a minibatch, at least 1.
+    target_acceptance
+        Acceptance rate that all deviations are scaled towards; 0 leaves them.
+    """
+
+    deviation: NDArray[np.float64]
+    beta: float
+    num_per_step: int
+    target_acceptance: float = 0.0
+
+    #: Share of the difference from the target that changes the logarithm of the scale after every proposal
+    #: (Andrieu & Thoms 2008, algorithm 4, with a constant gain).
+    GAIN: ClassVar[float] = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +281,23 @@ class Batches:
         return int(self.sizes.sum())
 
 
+class StepScores(NamedTuple):
+    """Scores of each step, of its minibatch before the step.
+
+    Parameters
+    ----------
+    losses, accuracies
+        Means over the minibatch, float64 [num_steps]. Accuracy is NaN for regression. Training stops at the first
+        loss that is not finite; the steps from there on are NaN.
+    acceptances
+        Fraction of accepted proposals, float64 [num_steps]; None where nothing is proposed.
+    """
+
+    losses: NDArray[np.float64]
+    accuracies: NDArray[np.float64]
+    acceptances: NDArray[np.float64] | None = None
+
+
 class Kernel(ABC):
     """The numerical primitives; a backend implements all of them.
 
@@ -237,6 +355,24 @@ class Kernel(ABC):
         """Return, for each edge, the sum over samples of its target's error times its source's activity."""
 
     @abstractmethod
+    def direct_errors(
+        self, network: Network, direct: Floats, weighted_inputs: Floats, activities: Floats, output_errors: Floats
+    ) -> Floats:
+        """Return the errors of all nodes where hidden ones get those of the outputs directly.
+
+        An output's error is as in `backward`; a hidden node's is its slope times the sum, over outputs, of `direct`
+        [num_hidden, num_outputs] times the output's error.
+        """
+
+    @abstractmethod
+    def hebbian_changes(self, network: Network, weights: Floats, activities: Floats, *, decorrelate: bool) -> Floats:
+        """Return, for each edge j → i, the sum over samples of y_i (x_j - r_ij).
+
+        r_ij is what is known of the source's activity: w_ij y_i (Oja 1982, eq. 3), or if `decorrelate` the sum of
+        w_kj y_k over the hidden nodes k ≤ i with an edge from j, in the order of rows (Sanger 1989, eq. 6).
+        """
+
+    @abstractmethod
     def update(
         self,
         optimization: Optimization,
@@ -260,19 +396,63 @@ class Kernel(ABC):
         batches: Batches,
         order: NDArray[np.int32],
         loss: Loss,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> StepScores:
         """Change `weights` in place by one step a minibatch.
 
         Parameters
         ----------
         order
             Minibatch of each step, int32 [num_steps].
+        """
 
-        Returns
-        -------
-        losses, accuracies : ndarray of float64 [num_steps]
-            Mean over the minibatch, before its step. Accuracy is NaN for regression. Training stops at the first loss
-            that is not finite; the steps from there on are NaN.
+    @abstractmethod
+    def train_by_perturbations(
+        self,
+        network: Network,
+        weights: Floats,
+        plastic: NDArray[np.bool_],
+        perturbations: Perturbations,
+        optimization: Optimization,
+        state: OptimizerState,
+        batches: Batches,
+        order: NDArray[np.int32],
+        loss: Loss,
+        rng: np.random.Generator,
+    ) -> StepScores:
+        """Change `weights` in place by one step of an evolution strategy a minibatch.
+
+        With the losses L of the candidates w + σ n (and w - σ n), shaped to A, the optimizer follows the mean over
+        candidates of A n, which for raw losses estimates the gradient (Salimans et al. 2017, algorithm 1).
+
+        Parameters
+        ----------
+        rng
+            For each step the noise n of the plastic edges is ``rng.standard_normal((num_noises, num_plastic),
+            np.float32)``, one row a candidate or antithetic pair.
+        """
+
+    @abstractmethod
+    def train_by_proposals(
+        self,
+        network: Network,
+        weights: Floats,
+        proposals: Proposals,
+        state: OptimizerState,
+        batches: Batches,
+        order: NDArray[np.int32],
+        loss: Loss,
+        rng: np.random.Generator,
+    ) -> StepScores:
+        """Change `weights` in place by Metropolis proposals on every minibatch in turn.
+
+        A proposal that changes the loss of the minibatch by d is accepted with probability min(1, exp(-beta d))
+        (Metropolis et al. 1953).
+
+        Parameters
+        ----------
+        rng
+            For each proposal the noise of the edges is ``rng.standard_normal(num_edges, np.float32)``; for a finite
+            beta ``rng.random()`` follows.
         """
 
     @abstractmethod
@@ -283,4 +463,6 @@ class Kernel(ABC):
 def learning_rate(optimization: Optimization, step: int, num_steps: int) -> float:
     """Return the learning rate of one of `num_steps` steps, the first being number 0; beyond the last it stays."""
     progress = min(step / (num_steps - 1), 1.0) if num_steps > 1 else 0.0
+    if optimization.schedule is Schedule.COSINE:
+        progress = 0.5 * (1.0 - math.cos(math.pi * progress))
     return optimization.lr * (1.0 - (1.0 - optimization.final_lr_ratio) * progress)

@@ -27,8 +27,10 @@ from topoevo.kernels.base import (
     Optimization,
     OptimizerState,
     Plasticity,
+    StepScores,
     UpdateRule,
 )
+from topoevo.kernels.reference import ReferenceKernel
 from topoevo.kernels.passes import (
     LINEAR,
     apply_slope,
@@ -194,7 +196,7 @@ def _edge_products(target, out_start, edge, errors, activities, gradient):
 _update_once = entry_point(_CACHE)(update.py_func)
 
 
-class CompiledKernel(Kernel):
+class CompiledKernel(ReferenceKernel):
     """The default backend."""
 
     name: ClassVar[str] = "numba"
@@ -290,8 +292,18 @@ class CompiledKernel(Kernel):
         batches: Batches,
         order: NDArray[np.int32],
         loss: Loss,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> StepScores:
         """See `Kernel.train`."""
+        if (
+            plasticity.direct is not None
+            or plasticity.hebbian is not None
+            or optimization.rule > UpdateRule.ADADELTA
+            or np.isfinite(optimization.max_grad_norm)
+            or optimization.grad_power != 1
+            or loss is Loss.CLASS_SQUARED_ERROR
+        ):
+            reference = ReferenceKernel()
+            return reference.train(network, weights, plasticity, optimization, state, batches, order, loss)
         if not weights.flags.c_contiguous:
             own = np.ascontiguousarray(weights)
             scores = self.train(network, own, plasticity, optimization, state, batches, order, loss)
@@ -313,7 +325,7 @@ class CompiledKernel(Kernel):
             *_frozen(batches.inputs, *_labels_and_values(loss, batches.targets), batches.sizes, order), int(loss),
             losses, accuracies,
         )  # fmt: skip
-        return losses, accuracies
+        return StepScores(losses, accuracies)
 
     def outputs(self, network: Network, weights: Floats, batches: Batches) -> Floats:
         """See `Kernel.outputs`."""
@@ -329,7 +341,7 @@ def _check(network: Network, batches: Batches, loss: Loss) -> None:
     num_inputs, targets = batches.inputs.shape[1], batches.targets
     if num_inputs != network.num_inputs:
         raise KernelError(f"the samples have {num_inputs} inputs, the network has {network.num_inputs}")
-    if loss is Loss.CROSS_ENTROPY and not 0 <= targets.min() <= targets.max() < network.num_outputs:
+    if loss.has_classes and not 0 <= targets.min() <= targets.max() < network.num_outputs:
         raise KernelError(
             f"class indices go from {targets.min()} to {targets.max()}, the network has {network.num_outputs} outputs"
         )
@@ -362,7 +374,7 @@ def _outgoing(network: Network) -> list[NDArray[Any]]:
 
 def _labels_and_values(loss: Loss, targets: NDArray[np.int32] | Floats) -> tuple[Any, Any]:
     """Targets as (class indices, values), an empty array in the place of what the loss does not use."""
-    if loss is Loss.CROSS_ENTROPY:
+    if loss.has_classes:
         return targets, np.zeros((1,) * targets.ndim, np.float32)
     return np.zeros((1,) * targets.ndim, np.int32), targets
 

@@ -5,6 +5,7 @@ Every primitive keeps the dtype of the weights, so that the same code checks gra
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +19,11 @@ from topoevo.kernels.base import (
     Loss,
     Optimization,
     OptimizerState,
+    Perturbations,
     Plasticity,
+    Proposals,
+    Shaping,
+    StepScores,
     UpdateRule,
     learning_rate,
 )
@@ -45,36 +50,54 @@ class ReferenceKernel(Kernel):
 
     def output_errors(self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
         """See `Kernel.output_errors`."""
-        if loss is Loss.MEAN_SQUARED_ERROR:
-            difference: Floats = ((outputs - targets) * (2.0 / len(outputs))).astype(outputs.dtype)
-            return difference
-        exponentials = np.exp(outputs - outputs.max(axis=0))
-        errors: Floats = exponentials / exponentials.sum(axis=0)
-        errors[targets[0].astype(np.int64), np.arange(outputs.shape[1])] -= 1.0
-        return errors
+        if loss is Loss.CROSS_ENTROPY:
+            exponentials = np.exp(outputs - outputs.max(axis=0))
+            errors: Floats = exponentials / exponentials.sum(axis=0)
+            errors[targets[0].astype(np.int64), np.arange(outputs.shape[1])] -= 1.0
+            return errors
+        difference: Floats = ((outputs - _values(loss, outputs, targets)) * (2.0 / len(outputs))).astype(outputs.dtype)
+        return difference
 
     def backward(
         self, network: Network, feedback: Floats, weighted_inputs: Floats, activities: Floats, output_errors: Floats
     ) -> Floats:
         """See `Kernel.backward`."""
-        errors = np.zeros_like(activities)
+        errors = _errors_of_outputs(network, weighted_inputs, activities, output_errors)
         start, edge = network.outgoing
-        first_output = network.num_nodes - network.num_outputs
-        for row in range(network.num_nodes - 1, network.num_sources - 1, -1):
-            if row >= first_output:
-                incoming = output_errors[row - first_output]
-            else:
-                edges = edge[start[row] : start[row + 1]]
-                incoming = feedback[edges] @ errors[network.target[edges]]
-            node = row - network.num_sources
-            slope = ACTIVATIONS_BY_CODE[network.activation[node]].derivative(weighted_inputs[node], activities[row])
-            errors[row] = slope * incoming
+        for row in range(network.num_nodes - network.num_outputs - 1, network.num_sources - 1, -1):
+            edges = edge[start[row] : start[row + 1]]
+            slope = _slope(network, row, weighted_inputs, activities)
+            errors[row] = slope * (feedback[edges] @ errors[network.target[edges]])
+        return errors
+
+    def direct_errors(
+        self, network: Network, direct: Floats, weighted_inputs: Floats, activities: Floats, output_errors: Floats
+    ) -> Floats:
+        """See `Kernel.direct_errors`."""
+        errors = _errors_of_outputs(network, weighted_inputs, activities, output_errors)
+        for row in range(network.num_sources, network.num_nodes - network.num_outputs):
+            carried = direct[row - network.num_sources] @ errors[-network.num_outputs :]
+            errors[row] = _slope(network, row, weighted_inputs, activities) * carried
         return errors
 
     def edge_products(self, network: Network, errors: Floats, activities: Floats) -> Floats:
         """See `Kernel.edge_products`."""
         products: Floats = np.einsum("es,es->e", errors[network.target], activities[network.source])
         return products
+
+    def hebbian_changes(self, network: Network, weights: Floats, activities: Floats, *, decorrelate: bool) -> Floats:
+        """See `Kernel.hebbian_changes`."""
+        changes = np.zeros(network.num_edges, weights.dtype)
+        start, edge = network.outgoing
+        first_output = network.num_nodes - network.num_outputs
+        for row in range(network.num_nodes):
+            known = np.zeros_like(activities[row])
+            for e in edge[start[row] : start[row + 1]]:
+                y = activities[network.target[e]]
+                changes[e] = y @ (activities[row] - known - weights[e] * y)
+                if decorrelate and network.target[e] < first_output:
+                    known += weights[e] * y
+        return changes
 
     def update(
         self,
@@ -89,8 +112,15 @@ class ReferenceKernel(Kernel):
         """See `Kernel.update`."""
         o = optimization
         state.steps += 1
+        if o.rule is UpdateRule.NONE:
+            return
         g, w = gradient[plastic], weights[plastic]
         first, second = state.first[plastic], state.second[plastic]
+        if np.isfinite(o.max_grad_norm):
+            norm = np.sqrt(np.sum(g.astype(np.float64) ** 2))
+            g = g * min(1.0, o.max_grad_norm / norm) if norm > 0 else g
+        if o.grad_power != 1.0:
+            g = np.sign(g) * np.abs(g) ** o.grad_power
         if o.weight_decay and not o.decoupled:
             g = g + o.weight_decay * w
         if o.rule is UpdateRule.SGD:
@@ -102,6 +132,10 @@ class ReferenceKernel(Kernel):
             unbiased_first = first / (1 - o.first_decay**state.steps)
             unbiased_second = second / (1 - o.second_decay**state.steps)
             change = lr * unbiased_first / (np.sqrt(unbiased_second) + o.epsilon)
+        elif o.rule is UpdateRule.RMSPROP:
+            second = o.second_decay * second + (1 - o.second_decay) * g**2
+            first = o.first_decay * first + g / (np.sqrt(second) + o.epsilon)
+            change = lr * first
         else:
             second = o.second_decay * second + (1 - o.second_decay) * g**2
             step = np.sqrt((first + o.epsilon) / (second + o.epsilon)) * g
@@ -122,30 +156,111 @@ class ReferenceKernel(Kernel):
         batches: Batches,
         order: NDArray[np.int32],
         loss: Loss,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> StepScores:
         """See `Kernel.train`."""
-        losses = np.full(len(order), np.nan)
-        accuracies = np.full(len(order), np.nan)
+        losses, accuracies = np.full((2, len(order)), np.nan)
         num_steps = state.num_steps or state.steps + len(order)
         for step, batch in enumerate(order):
-            size = batches.sizes[batch]
-            targets = batches.targets[batch][:, :size]
-            weighted_inputs, activities = self.forward(network, weights, batches.inputs[batch][:, :size])
+            inputs, targets = _samples(batches, batch)
+            weighted_inputs, activities = self.forward(network, weights, inputs)
             outputs = activities[-network.num_outputs :]
-            losses[step], accuracies[step] = _mean_scores(loss, outputs, targets)
-            if not np.isfinite(losses[step]):
-                losses[step] = accuracies[step] = np.nan
+            score = _mean_scores(loss, outputs, targets)
+            if not np.isfinite(score[0]):
                 break
-            errors = self.output_errors(loss, outputs, targets)
-            if plasticity.propagate:
-                feedback = weights if plasticity.feedback is None else plasticity.feedback
+            losses[step], accuracies[step] = score
+            output_errors = self.output_errors(loss, outputs, targets)
+            if not plasticity.propagate:
+                errors = _errors_of_outputs(network, weighted_inputs, activities, output_errors)
+            elif plasticity.direct is not None:
+                errors = self.direct_errors(network, plasticity.direct, weighted_inputs, activities, output_errors)
             else:
-                feedback = np.zeros_like(weights)
-            all_errors = self.backward(network, feedback, weighted_inputs, activities, errors)
-            gradient = self.edge_products(network, all_errors, activities) / size
+                feedback = weights if plasticity.feedback is None else plasticity.feedback
+                errors = self.backward(network, feedback, weighted_inputs, activities, output_errors)
+            gradient = self.edge_products(network, errors, activities) / inputs.shape[1]
             lr = learning_rate(optimization, state.steps, num_steps)
+            hebbian = plasticity.hebbian
+            if hebbian is not None:
+                changes = self.hebbian_changes(network, weights, activities, decorrelate=plasticity.decorrelate)
+                weights[hebbian] += plasticity.hebbian_lr * changes[hebbian] / inputs.shape[1]
             self.update(optimization, state, weights, gradient, plasticity.plastic, lr=lr)
-        return losses, accuracies
+        return StepScores(losses, accuracies)
+
+    def train_by_perturbations(
+        self,
+        network: Network,
+        weights: Floats,
+        plastic: NDArray[np.bool_],
+        perturbations: Perturbations,
+        optimization: Optimization,
+        state: OptimizerState,
+        batches: Batches,
+        order: NDArray[np.int32],
+        loss: Loss,
+        rng: np.random.Generator,
+    ) -> StepScores:
+        """See `Kernel.train_by_perturbations`."""
+        losses, accuracies = np.full((2, len(order)), np.nan)
+        num_steps = state.num_steps or state.steps + len(order)
+        p = perturbations
+        num_noises = p.num_candidates // 2 if p.antithetic else p.num_candidates
+        for step, batch in enumerate(order):
+            inputs, targets = _samples(batches, batch)
+            noise = np.zeros((num_noises, network.num_edges), weights.dtype)
+            noise[:, plastic] = rng.standard_normal((num_noises, np.count_nonzero(plastic)), np.float32)
+            directions = np.concatenate([noise, -noise]) if p.antithetic else noise
+            score = self._score(network, weights, loss, inputs, targets)
+            candidates = [weights + (p.sigma * n).astype(weights.dtype) for n in directions]
+            found = np.array([self._score(network, w, loss, inputs, targets)[0] for w in candidates])
+            if not np.isfinite([*found, score[0]]).all():
+                break
+            losses[step], accuracies[step] = score
+            shaped = shaped_losses(found, p.shaping, p.sigma).astype(weights.dtype)
+            gradient = shaped @ directions / weights.dtype.type(p.num_candidates)
+            lr = learning_rate(optimization, state.steps, num_steps)
+            self.update(optimization, state, weights, gradient, plastic, lr=lr)
+        return StepScores(losses, accuracies)
+
+    def train_by_proposals(
+        self,
+        network: Network,
+        weights: Floats,
+        proposals: Proposals,
+        state: OptimizerState,
+        batches: Batches,
+        order: NDArray[np.int32],
+        loss: Loss,
+        rng: np.random.Generator,
+    ) -> StepScores:
+        """See `Kernel.train_by_proposals`."""
+        losses, accuracies, acceptances = np.full((3, len(order)), np.nan)
+        for step, batch in enumerate(order):
+            inputs, targets = _samples(batches, batch)
+            score = self._score(network, weights, loss, inputs, targets)
+            if not np.isfinite(score[0]):
+                break
+            losses[step], accuracies[step] = score
+            present, num_accepted = score[0], 0
+            for _ in range(proposals.num_per_step):
+                noise = rng.standard_normal(network.num_edges, np.float32)
+                candidate = weights + (state.scale * proposals.deviation * noise).astype(weights.dtype)
+                proposed, _ = self._score(network, candidate, loss, inputs, targets)
+                accepted = _accepts(proposed - present, proposals.beta, rng)
+                if accepted:
+                    weights[:] = candidate
+                    present = proposed
+                    num_accepted += 1
+                if proposals.target_acceptance > 0:
+                    state.scale *= math.exp(proposals.GAIN * (accepted - proposals.target_acceptance))
+            acceptances[step] = num_accepted / proposals.num_per_step
+            state.steps += 1
+        return StepScores(losses, accuracies, acceptances)
+
+    def _score(
+        self, network: Network, weights: Floats, loss: Loss, inputs: Floats, targets: NDArray[np.int32] | Floats
+    ) -> tuple[float, float]:
+        """Mean loss and accuracy of given weights."""
+        _, activities = self.forward(network, weights, inputs)
+        return _mean_scores(loss, activities[-network.num_outputs :], targets)
 
     def outputs(self, network: Network, weights: Floats, batches: Batches) -> Floats:
         """See `Kernel.outputs`."""
@@ -154,6 +269,67 @@ class ReferenceKernel(Kernel):
             _, activities = self.forward(network, weights, inputs[:, :size])
             parts.append(activities[-network.num_outputs :])
         return np.concatenate(parts, axis=1)
+
+
+def shaped_losses(losses: NDArray[np.float64], shaping: Shaping, sigma: float) -> NDArray[np.float64]:
+    """Return what an evolution strategy makes of the losses of its candidates; see `Shaping`.
+
+    Equal losses share their rank; candidates that are all equal say nothing, whatever the shaping.
+
+    Parameters
+    ----------
+    losses
+        float64 [num_candidates].
+    shaping, sigma
+        See `Perturbations`.
+    """
+    if shaping is Shaping.RAW:
+        return losses / sigma
+    if shaping is Shaping.CENTERED_RANKS:
+        below = (losses[:, None] > losses).sum(axis=1)
+        ties = (losses[:, None] == losses).sum(axis=1) - 1
+        ranks: NDArray[np.float64] = (below + 0.5 * ties) / (len(losses) - 1) - 0.5
+        return ranks
+    deviation = losses.std()
+    return (losses - losses.mean()) / deviation if deviation > 0 else np.zeros_like(losses)
+
+
+def _accepts(increase: float, beta: float, rng: np.random.Generator) -> bool:
+    """Whether a Metropolis walk takes a step that increases the loss by so much; never one to a loss that is NaN."""
+    if math.isinf(beta):
+        return increase <= 0
+    return rng.random() < math.exp(min(-beta * increase, 0.0))
+
+
+def _samples(batches: Batches, batch: int) -> tuple[Floats, NDArray[np.int32] | Floats]:
+    """Inputs and targets of one minibatch."""
+    size = batches.sizes[batch]
+    return batches.inputs[batch][:, :size], batches.targets[batch][:, :size]
+
+
+def _slope(network: Network, row: int, weighted_inputs: Floats, activities: Floats) -> Floats:
+    """Derivative of a node's activity by its weighted input."""
+    node = row - network.num_sources
+    slope: Floats = ACTIVATIONS_BY_CODE[network.activation[node]].derivative(weighted_inputs[node], activities[row])
+    return slope
+
+
+def _errors_of_outputs(
+    network: Network, weighted_inputs: Floats, activities: Floats, output_errors: Floats
+) -> Floats:
+    """Errors of all nodes where none has travelled yet."""
+    errors = np.zeros_like(activities)
+    first_output = network.num_nodes - network.num_outputs
+    for k, row in enumerate(range(first_output, network.num_nodes)):
+        errors[row] = _slope(network, row, weighted_inputs, activities) * output_errors[k]
+    return errors
+
+
+def _values(loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
+    """What outputs are compared with by a squared error."""
+    if loss is Loss.MEAN_SQUARED_ERROR:
+        return targets  # type: ignore[return-value]
+    return (np.arange(len(outputs))[:, None] == targets).astype(outputs.dtype)
 
 
 def _log_sum_exp(outputs: Floats) -> Floats:
@@ -165,14 +341,13 @@ def _log_sum_exp(outputs: Floats) -> Floats:
 
 def _mean_scores(loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> tuple[float, float]:
     """Mean loss, and the fraction of right answers or NaN."""
-    if loss is Loss.MEAN_SQUARED_ERROR:
-        with np.errstate(over="ignore", invalid="ignore"):
-            return float(np.mean((outputs - targets) ** 2, dtype=np.float64)), float("nan")
-    classes = targets[0].astype(np.int64)
     with np.errstate(over="ignore", invalid="ignore"):
-        right = outputs[classes, np.arange(len(classes))]
-        losses = _log_sum_exp(outputs) - right
-    return float(losses.mean(dtype=np.float64)), float(np.mean(outputs.argmax(axis=0) == classes))
+        if loss is Loss.CROSS_ENTROPY:
+            right = outputs[targets[0].astype(np.int64), np.arange(outputs.shape[1])]
+            mean = float(np.mean(_log_sum_exp(outputs) - right, dtype=np.float64))
+        else:
+            mean = float(np.mean((outputs - _values(loss, outputs, targets)) ** 2, dtype=np.float64))
+    return mean, float(np.mean(outputs.argmax(axis=0) == targets[0])) if loss.has_classes else math.nan
 
 
 KERNEL = ReferenceKernel()

@@ -19,5 +19,5 @@ class Backprop(LearningRule):
 
     name: ClassVar[str] = "backprop"
 
-    def _plasticity(self, network: Network, rng: np.random.Generator) -> Plasticity:
+    def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
         return Plasticity(np.ones(network.num_edges, np.bool_))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.kernels import Batches, Kernel, Loss, Optimization, OptimizerState, Plasticity
+from topoevo.kernels import Batches, Kernel, Loss, Optimization, OptimizerState, Plasticity, StepScores
 from topoevo.learning.history import TrainingHistory
 from topoevo.network import Network
 from topoevo.registry import Registry, option
@@ -24,6 +26,8 @@ class Learner:
 
     Parameters
     ----------
+    rule
+        How it learns.
     network, kernel
         What is trained, and the backend that computes.
     weights
@@ -34,8 +38,11 @@ class Learner:
         The weight update and its memory.
     loss
         What is minimized.
+    rng
+        For rules that try at random.
     """
 
+    rule: LearningRule
     network: Network
     kernel: Kernel
     weights: NDArray[np.float32]
@@ -43,6 +50,7 @@ class Learner:
     optimization: Optimization
     state: OptimizerState
     loss: Loss
+    rng: np.random.Generator
 
     def train(self, batches: Batches, epochs: NDArray[np.int32]) -> TrainingHistory:
         """Take one step a minibatch.
@@ -56,14 +64,33 @@ class Learner:
         """
         order = np.ascontiguousarray(epochs.ravel())
         with np.errstate(over="ignore", invalid="ignore"):
-            losses, accuracies = self.kernel.train(
-                self.network, self.weights, self.plasticity, self.optimization, self.state, batches, order, self.loss
-            )
-        return TrainingHistory(losses, accuracies, batches.sizes[order], epochs.shape[1])
+            scores = self.rule.train(self, batches, order)
+        return TrainingHistory(
+            scores.losses, scores.accuracies, batches.sizes[order], epochs.shape[1], scores.acceptances
+        )
 
     def outputs(self, batches: Batches) -> NDArray[np.float32]:
         """Return the outputs for all samples, float32 [num_outputs, num_samples]."""
         return self.kernel.outputs(self.network, self.weights, batches)
+
+    def memory(self) -> dict[str, Any]:
+        """Return all that changes while it learns, as arrays and JSON values; `recall` goes on from there."""
+        return {
+            "weights": self.weights.copy(),
+            "first": self.state.first.copy(),
+            "second": self.state.second.copy(),
+            "steps": self.state.steps,
+            "num_steps": self.state.num_steps,
+            "scale": self.state.scale,
+            "rng": self.rng.bit_generator.state,
+        }
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Become as the learner of the same rule and network was whose `memory` is given."""
+        self.weights[:] = memory["weights"]
+        names = (field.name for field in dataclasses.fields(OptimizerState))
+        self.state = OptimizerState(**{name: np.copy(memory[name])[()] for name in names})
+        self.rng.bit_generator.state = memory["rng"]
 
 
 @dataclass(frozen=True)
@@ -71,31 +98,37 @@ class LearningRule(ABC):
     """A rule that trains the weights of a given network.
 
     A subclass says in `_plasticity` which edges learn and how errors reach them; the loop over minibatches is the
-    kernel's.
+    kernel's. A rule that learns from losses alone overrides `train`, too.
     """
 
     name: ClassVar[str]
+    #: Whether an optimizer turns what the rule finds into changes of weights.
+    needs_optimizer: ClassVar[bool] = True
+    #: Whether the derivatives of activations are used, so that flat ones, as of step, pass no error.
+    needs_derivatives: ClassVar[bool] = True
 
     train_only_outputs: bool = option(False, "train only the connections to the outputs, whatever the learning rule")
 
     @abstractmethod
-    def _plasticity(self, network: Network, rng: np.random.Generator) -> Plasticity:
+    def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
         """Which edges learn, and how errors travel."""
 
-    def plasticity(self, network: Network, rng: np.random.Generator) -> Plasticity:
+    def plasticity(self, network: Network, *, weight_init: str = "he", feedback_seed: int = 0) -> Plasticity:
         """Return which edges learn and along which weights errors travel.
 
         Parameters
         ----------
         network
             The network to train.
-        rng
-            Generator for what the rule draws once, such as feedback weights.
+        weight_init
+            Name of `WEIGHT_INITS`: the scale of the weights.
+        feedback_seed
+            Decides feedback weights, together with the ids of the nodes that they connect.
         """
-        plasticity = self._plasticity(network, rng)
-        if self.train_only_outputs:
-            return Plasticity(plasticity.plastic & network.into_output, plasticity.feedback, propagate=False)
-        return plasticity
+        plasticity = self._plasticity(network, weight_init, feedback_seed)
+        if not self.train_only_outputs:
+            return plasticity
+        return Plasticity(plasticity.plastic & network.into_output, propagate=False)
 
     def start(
         self,
@@ -106,6 +139,8 @@ class LearningRule(ABC):
         optimization: Optimization,
         loss: Loss,
         rng: np.random.Generator,
+        weight_init: str = "he",
+        feedback_seed: int = 0,
         num_steps: int = 0,
     ) -> Learner:
         """Return a learner that is ready for its first step.
@@ -119,16 +154,33 @@ class LearningRule(ABC):
         kernel, optimization, loss
             Backend, weight update and what is minimized.
         rng
-            Generator for what the rule draws once.
+            Generator that belongs to the learner from now on.
+        weight_init, feedback_seed
+            See `plasticity`.
         num_steps
             Steps of the whole training, over which the learning rate changes; 0 stands for those of a single call.
         """
         return Learner(
+            self,
             network,
             kernel,
             np.array(weights, np.float32),
-            self.plasticity(network, rng),
+            self.plasticity(network, weight_init=weight_init, feedback_seed=feedback_seed),
             optimization,
             OptimizerState.zeros(network.num_edges, num_steps),
             loss,
+            rng,
+        )
+
+    def train(self, learner: Learner, batches: Batches, order: NDArray[np.int32]) -> StepScores:
+        """Take one step with each minibatch of `order`, int32 [num_steps]."""
+        return learner.kernel.train(
+            learner.network,
+            learner.weights,
+            learner.plasticity,
+            learner.optimization,
+            learner.state,
+            batches,
+            order,
+            learner.loss,
         )

@@ -25,12 +25,15 @@ class TrainingHistory:
         Samples in the minibatch, int32 [num_steps].
     steps_per_epoch
         Minibatches in one epoch.
+    acceptances
+        Fraction of accepted proposals, float64 [num_steps]; None where nothing is proposed.
     """
 
     losses: NDArray[np.float64]
     accuracies: NDArray[np.float64]
     sizes: NDArray[np.int32]
     steps_per_epoch: int
+    acceptances: NDArray[np.float64] | None = None
 
     @property
     def diverged(self) -> bool:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from topoevo.kernels import Plasticity
 from topoevo.learning.base import LEARNING_RULES, LearningRule
 from topoevo.network import Network
@@ -21,6 +19,7 @@ class LastLayer(LearningRule):
     """No error passes an output."""
 
     name: ClassVar[str] = "last_layer"
+    needs_derivatives: ClassVar[bool] = False
 
-    def _plasticity(self, network: Network, rng: np.random.Generator) -> Plasticity:
+    def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
         return Plasticity(network.into_output, propagate=False)

@@ -5,46 +5,53 @@ Each is a table of numbers for `topoevo.kernels.base.UpdateRule`, which every ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
-from topoevo.kernels.base import Optimization, UpdateRule
+from topoevo.kernels.base import Optimization, Schedule, UpdateRule
 
-#: Learning rate of the last step under ``lr_schedule: linear``, as a fraction of the first.
-LINEAR_FINAL_RATIO = 0.02
+#: Learning rate of the last step under a schedule that falls, as a fraction of the first.
+FINAL_RATIO = 0.02
 
-#: How the learning rate changes within one training, by name: the fraction of it that is left at the last step.
-LR_SCHEDULES: Mapping[str, float] = MappingProxyType({"constant": 1.0, "linear": LINEAR_FINAL_RATIO})
-
-
-def _sgd(lr: float, momentum: float, weight_decay: float, final_lr_ratio: float) -> Optimization:
-    """Stochastic gradient descent with heavy-ball momentum."""
-    return Optimization(UpdateRule.SGD, lr, final_lr_ratio, first_decay=momentum, weight_decay=weight_decay)
-
-
-def _adam(lr: float, momentum: float, weight_decay: float, final_lr_ratio: float) -> Optimization:
-    """Adam with the constants of Kingma & Ba 2015; decay as an L2 penalty."""
-    return Optimization(UpdateRule.ADAM, lr, final_lr_ratio, 0.9, 0.999, 1e-8, weight_decay)
-
-
-def _adamw(lr: float, momentum: float, weight_decay: float, final_lr_ratio: float) -> Optimization:
-    """Adam with decoupled decay (Loshchilov & Hutter 2019)."""
-    return Optimization(UpdateRule.ADAM, lr, final_lr_ratio, 0.9, 0.999, 1e-8, weight_decay, decoupled=True)
-
-
-def _adadelta(lr: float, momentum: float, weight_decay: float, final_lr_ratio: float) -> Optimization:
-    """Adadelta with the constants of torch: decay .9, epsilon 1e-6 (Zeiler 2012 has .95)."""
-    return Optimization(UpdateRule.ADADELTA, lr, final_lr_ratio, 0.0, 0.9, 1e-6, weight_decay)
-
-
-#: Optimizers by name.
-OPTIMIZERS: Mapping[str, Callable[[float, float, float, float], Optimization]] = MappingProxyType(
-    {"sgd": _sgd, "adam": _adam, "adamw": _adamw, "adadelta": _adadelta}
+#: How the learning rate changes within one training, by name: the course, and the fraction left at the last step.
+LR_SCHEDULES: Mapping[str, tuple[Schedule, float]] = MappingProxyType(
+    {
+        "constant": (Schedule.LINEAR, 1.0),
+        "linear": (Schedule.LINEAR, FINAL_RATIO),
+        "cosine": (Schedule.COSINE, FINAL_RATIO),
+    }
 )
+
+#: Optimizers by name; sgd and rmsprop get their momentum from the settings.
+OPTIMIZERS: Mapping[str, Optimization] = MappingProxyType(
+    {
+        "sgd": Optimization(UpdateRule.SGD, 0.0),
+        # The constants of Kingma & Ba 2015; decay as an L2 penalty.
+        "adam": Optimization(UpdateRule.ADAM, 0.0, first_decay=0.9, second_decay=0.999),
+        # Decoupled decay, Loshchilov & Hutter 2019.
+        "adamw": Optimization(UpdateRule.ADAM, 0.0, first_decay=0.9, second_decay=0.999, decoupled=True),
+        # The constants of torch; Zeiler 2012 has .95.
+        "adadelta": Optimization(UpdateRule.ADADELTA, 0.0, second_decay=0.9, epsilon=1e-6),
+        # The constants of torch; Tieleman & Hinton 2012 have .9.
+        "rmsprop": Optimization(UpdateRule.RMSPROP, 0.0, second_decay=0.99),
+        "none": Optimization(UpdateRule.NONE, 0.0),
+    }
+)
+#: Those that have a momentum.
+WITH_MOMENTUM = ("sgd", "rmsprop")
 
 
 def make_optimization(
-    optimizer: str, *, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, lr_schedule: str = "constant"
+    optimizer: str,
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    lr_schedule: str = "constant",
+    max_grad_norm: float | None = None,
+    grad_power: float = 1.0,
 ) -> Optimization:
     """Return the update settings of a named optimizer.
 
@@ -55,10 +62,23 @@ def make_optimization(
     lr
         Learning rate of the first step.
     momentum
-        Of sgd; the others ignore it.
+        Of sgd and rmsprop; the others ignore it.
     weight_decay
         Pull to zero, per step.
     lr_schedule
         Name of `LR_SCHEDULES`.
+    max_grad_norm, grad_power
+        See `Optimization`; None stands for infinity.
     """
-    return OPTIMIZERS[optimizer](lr, momentum, weight_decay, LR_SCHEDULES[lr_schedule])
+    schedule, final_lr_ratio = LR_SCHEDULES[lr_schedule]
+    named = OPTIMIZERS[optimizer]
+    return replace(
+        named,
+        lr=lr,
+        final_lr_ratio=final_lr_ratio,
+        schedule=schedule,
+        first_decay=momentum if optimizer in WITH_MOMENTUM else named.first_decay,
+        weight_decay=weight_decay,
+        max_grad_norm=math.inf if max_grad_norm is None else max_grad_norm,
+        grad_power=grad_power,
+    )

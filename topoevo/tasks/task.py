@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from topoevo.tasks.scaling import apply_scaling
 
 Kind = Literal["classification", "regression"]
-Loss = Literal["cross_entropy", "mean_squared_error"]
+Loss = Literal["cross_entropy", "mean_squared_error", "class_squared_error"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,8 @@ class Task:
     name
         Name of the data set, or file name of a table.
     kind, loss
-        Classification by cross entropy, or regression by mean squared error.
+        Classification by cross entropy or by the squared error to 1 for the right class and 0 for the others, or
+        regression by mean squared error.
     train, validation, test
         Disjoint samples; the test samples are for reporting alone. No validation samples unless asked for.
     input_names, output_names
@@ -123,7 +124,7 @@ class Task:
         -------
         Score
             ``loss`` is the mean over samples of -log softmax(outputs)[target], or the mean of the squared
-            error over samples and outputs. The lowest class index wins a tie of outputs.
+            error over samples and outputs, for classes to 1 and 0. The lowest class index wins a tie of outputs.
         """
         values = np.asarray(outputs, dtype=np.float64)
         if values.shape != (self.num_outputs, len(targets)):
@@ -131,6 +132,10 @@ class Task:
         with np.errstate(invalid="ignore", over="ignore"):
             if self.loss == "mean_squared_error":
                 return Score(float(np.mean((values - targets.T) ** 2)), None)
+            if self.loss == "class_squared_error":
+                squares = (values - (np.arange(self.num_outputs)[:, None] == targets)) ** 2
+                correct = (values.argmax(axis=0) == targets) & np.isfinite(squares).all(axis=0)
+                return Score(float(np.mean(squares)), float(np.mean(correct)))
             shifted = values - values.max(axis=0)
             log_probability = shifted[targets, np.arange(len(targets))] - np.log(np.exp(shifted).sum(axis=0))
             correct = values.argmax(axis=0) == targets

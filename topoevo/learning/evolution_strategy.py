@@ -1,0 +1,52 @@
+"""Evolution strategy: the weights follow what random perturbations of them say about the loss.
+
+Salimans et al. 2017, algorithm 1, with antithetic pairs and rank shaping as in their section 2.1. Forward passes are
+all it needs, so that every activation can be trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.kernels import Batches, Perturbations, Plasticity, Shaping, StepScores
+from topoevo.learning.base import LEARNING_RULES, Learner, LearningRule
+from topoevo.network import Network
+from topoevo.registry import option
+
+
+@LEARNING_RULES.register
+@dataclass(frozen=True)
+class EvolutionStrategy(LearningRule):
+    """The optimizer gets an estimate of the gradient."""
+
+    name: ClassVar[str] = "evolution_strategy"
+    needs_derivatives: ClassVar[bool] = False
+
+    num_candidates: int = option(32, "perturbed networks tried on every minibatch", ge=2, le=10**6)
+    sigma: float = option(0.02, "standard deviation of the perturbations", gt=0)
+    antithetic: bool = option(True, "whether every perturbation is tried in both directions")
+    shaping: Literal["centered_ranks", "standardized", "raw"] = option(
+        "centered_ranks", "what the losses of perturbed networks are turned into before they are averaged over"
+    )
+
+    def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
+        return Plasticity(np.ones(network.num_edges, np.bool_), propagate=False)
+
+    def train(self, learner: Learner, batches: Batches, order: NDArray[np.int32]) -> StepScores:
+        """See `LearningRule.train`."""
+        return learner.kernel.train_by_perturbations(
+            learner.network,
+            learner.weights,
+            learner.plasticity.plastic,
+            Perturbations(self.num_candidates, self.sigma, self.antithetic, Shaping[self.shaping.upper()]),
+            learner.optimization,
+            learner.state,
+            batches,
+            order,
+            learner.loss,
+            learner.rng,
+        )

@@ -1,0 +1,66 @@
+"""Conditioned mutation: random changes of all weights, kept where the loss does not grow too much.
+
+Whitelam, Selin, Park & Tamblyn 2021: with small changes this is gradient descent with noise. On the average a proposal of
+deviation σ moves the weights by -βσ²/2 times the gradient where βσ|gradient| is small, and by σ/sqrt(2π) against the
+direction of the gradient where β is infinite.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.kernels import Batches, Plasticity, Proposals, StepScores
+from topoevo.learning.base import LEARNING_RULES, Learner, LearningRule
+from topoevo.network import Network
+from topoevo.registry import option
+
+
+@LEARNING_RULES.register
+@dataclass(frozen=True)
+class Metropolis(LearningRule):
+    """A walk of one network, without derivatives and without an optimizer."""
+
+    name: ClassVar[str] = "metropolis"
+    needs_optimizer: ClassVar[bool] = False
+    needs_derivatives: ClassVar[bool] = False
+
+    sigma: float = option(0.01, "standard deviation of a proposed change of a weight", gt=0)
+    beta: float = option(math.inf, "inverse temperature; inf keeps only what does not increase the loss", ge=0)
+    num_proposals: int = option(10, "proposals tried on every minibatch", ge=1, le=10**6)
+    scaling: Literal["none", "fan_in", "layer"] = option(
+        "none", "whether sigma is divided by the root of the connections into a node, or of the mean over its layer"
+    )
+    target_acceptance: float = option(
+        0.0, "acceptance rate that sigma is adapted to while learning; 0 keeps sigma", ge=0, lt=1
+    )
+
+    def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
+        return Plasticity(np.ones(network.num_edges, np.bool_), propagate=False)
+
+    def deviations(self, network: Network, plastic: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the standard deviation of the proposed change of each weight, float64 [num_edges]."""
+        deviations = np.full(network.num_edges, self.sigma)
+        if self.scaling == "fan_in":
+            deviations /= np.sqrt(np.maximum(network.fan_in, 1))
+        elif self.scaling == "layer":
+            layer = network.layer[network.target]
+            num_nodes = np.bincount(network.layer[network.num_sources :], minlength=layer.max(initial=0) + 1)
+            deviations /= np.sqrt(np.bincount(layer)[layer] / num_nodes[layer])
+        return np.where(plastic, deviations, 0.0)
+
+    def train(self, learner: Learner, batches: Batches, order: NDArray[np.int32]) -> StepScores:
+        """See `LearningRule.train`."""
+        proposals = Proposals(
+            self.deviations(learner.network, learner.plasticity.plastic),
+            self.beta,
+            self.num_proposals,
+            self.target_acceptance,
+        )
+        return learner.kernel.train_by_proposals(
+            learner.network, learner.weights, proposals, learner.state, batches, order, learner.loss, learner.rng
+        )

@@ -1,0 +1,25 @@
+"""No learning: networks are compared with the weights that they were drawn or inherited with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from topoevo.kernels import Plasticity
+from topoevo.learning.base import LEARNING_RULES, LearningRule
+from topoevo.network import Network
+
+
+@LEARNING_RULES.register
+@dataclass(frozen=True)
+class NoLearning(LearningRule):
+    """Minibatches are scored, and nothing follows from it."""
+
+    name: ClassVar[str] = "none"
+    needs_optimizer: ClassVar[bool] = False
+    needs_derivatives: ClassVar[bool] = False
+
+    def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
+        return Plasticity(np.zeros(network.num_edges, np.bool_), propagate=False)
