@@ -52,7 +52,8 @@ def main() -> None:
     batches = Batches.lay_out(task.train.inputs, task.train.targets, batch_size=given.batch_size)
     epochs = np.tile(np.arange(batches.num_batches, dtype=np.int32), (given.epochs, 1))
     kernel = load_kernel("numba")
-    kernel.prepare()
+    for loop in kernel.LOOPS:
+        kernel.prepare(loop)
 
     rows: list[dict[str, Any]] = []
     print(f"{'network':<28}{'rule':<20}{'edges':>7}{'nodes':>7}{'ms/epoch':>10}{'GF/s':>8}{'sgemm GF/s':>12}")
@@ -111,7 +112,7 @@ def random_genome(num_inputs: int, num_outputs: int, num_connections: int) -> Ge
 
 def multiply_adds(network: Network, rule: Any) -> int:
     """Multiply-adds per sample: one per edge forward, one for every error that is passed on, one per learned edge."""
-    plasticity = rule.plasticity(network, np.random.default_rng(0))
+    plasticity = rule.plasticity(network)
     hidden_source = network.source >= network.num_sources
     return int(
         network.num_edges

@@ -123,5 +123,6 @@ def reference() -> Kernel:
 def compiled() -> Kernel:
     """Return the default backend, compiled."""
     kernel = load_kernel("numba")
-    kernel.prepare()
+    for loop in kernel.LOOPS:
+        kernel.prepare(loop)
     return kernel

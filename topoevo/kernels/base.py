@@ -307,12 +307,27 @@ class Kernel(ABC):
 
     name: ClassVar[str]
 
-    def needs_compilation(self) -> bool:
-        """Return whether the first training will have to wait for a compiler."""
+    #: The loops over minibatches; a learning rule names the one that it uses.
+    LOOPS: ClassVar[tuple[str, ...]] = ("train", "train_by_perturbations", "train_by_proposals")
+
+    def needs_compilation(self, loop: str = "train") -> bool:
+        """Return whether the first training will have to wait for a compiler.
+
+        Parameters
+        ----------
+        loop
+            One of `LOOPS`.
+        """
         return False
 
-    def prepare(self) -> None:  # noqa: B027 - a backend may have nothing to prepare
-        """Do once, in the calling process, what the first training would otherwise wait for."""
+    def prepare(self, loop: str = "train") -> None:  # noqa: B027 - a backend may have nothing to prepare
+        """Do once, in the calling process, what the first training would otherwise wait for.
+
+        Parameters
+        ----------
+        loop
+            One of `LOOPS`.
+        """
 
     @abstractmethod
     def forward(self, network: Network, weights: Floats, inputs: Floats) -> tuple[Floats, Floats]:
@@ -366,7 +381,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def hebbian_changes(self, network: Network, weights: Floats, activities: Floats, *, decorrelate: bool) -> Floats:
-        """Return, for each edge j → i, the sum over samples of y_i (x_j - r_ij).
+        """Return, for each edge j → i into a hidden node, the sum over samples of y_i (x_j - r_ij); 0 for the others.
 
         r_ij is what is known of the source's activity: w_ij y_i (Oja 1982, eq. 3), or if `decorrelate` the sum of
         w_kj y_k over the hidden nodes k ≤ i with an edge from j, in the order of rows (Sanger 1989, eq. 6).

@@ -9,6 +9,8 @@ The functions here are called from Python and cached on the disk; the loops that
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,21 +28,28 @@ from topoevo.kernels.base import (
     Loss,
     Optimization,
     OptimizerState,
+    Perturbations,
     Plasticity,
+    Proposals,
+    Shaping,
     StepScores,
     UpdateRule,
 )
-from topoevo.kernels.reference import ReferenceKernel
 from topoevo.kernels.passes import (
     LINEAR,
     apply_slope,
     backward_pass,
-    cross_entropy,
+    direct_pass,
     forward_pass,
+    hebbian_pass,
+    learning_rate,
     load_inputs,
+    mean_scores,
+    output_errors,
     output_products,
     products,
-    squared_error,
+    shape_gradient,
+    shape_losses,
     update,
 )
 from topoevo.network import Network
@@ -48,15 +57,19 @@ from topoevo.network import Network
 #: numba sees that this file has changed, but not the others that its functions are made of.
 SOURCES = tuple(str(module.__file__) for module in (passes, prefetch_module, elementary, activations))
 _CACHE = cache_directory(__file__, *SOURCES)
-_CROSS_ENTROPY = int(Loss.CROSS_ENTROPY)
 _ONE = np.float32(1.0)
+#: What stands for weights that a rule does not have.
+_NO_FEEDBACK = np.zeros(0, np.float32)
+_NO_DIRECT = np.zeros((0, 1), np.float32)
+_NO_EDGES = np.zeros(0, np.bool_)
 
 
 @entry_point(_CACHE)
 def _train(
     input_index, num_sources, num_outputs, activation, row_start, source, target, out_start, edge,
-    weights, plastic, feedback, propagate,
-    rule, lr, final_lr_ratio, first_decay, second_decay, epsilon, weight_decay, decoupled,
+    weights, plastic, feedback, propagate, direct, hebbian, hebbian_lr, decorrelate,
+    rule, lr, final_lr_ratio, schedule, first_decay, second_decay, epsilon, weight_decay, decoupled,
+    max_grad_norm, grad_power,
     steps_before, num_steps, first, second,
     inputs, labels, values, sizes, order, loss_kind, losses, accuracies,
 ):  # fmt: skip
@@ -72,42 +85,170 @@ def _train(
     total = np.empty(batch_size, np.float32)
     answer = np.empty(batch_size, np.int32)
     gradient = np.zeros(len(weights), np.float32)
+    changes = np.zeros(len(hebbian), np.float32)
     for step in range(len(order)):
         batch = order[step]
         n = sizes[batch]
         load_inputs(input_index, inputs, batch, order[min(step + 1, len(order) - 1)], n, activities)
         forward_pass(num_sources, activation, row_start, source, weights, n, weighted_inputs, activities)
-        if loss_kind == _CROSS_ENTROPY:
-            losses[step], accuracies[step] = cross_entropy(
-                activities, first_output, labels[batch, 0], errors, top, total, answer, n
-            )
-        else:
-            losses[step], accuracies[step] = squared_error(activities, first_output, values[batch], errors, n)
-        if not np.isfinite(losses[step]):
-            losses[step] = np.nan
-            accuracies[step] = np.nan
+        loss, accuracy = mean_scores(
+            loss_kind, activities, first_output, labels[batch, 0], values[batch], top, total, answer, n
+        )
+        if not np.isfinite(loss):
             return step
+        losses[step], accuracies[step] = loss, accuracy
+        output_errors(loss_kind, activities, first_output, labels[batch, 0], values[batch], top, total, errors, n)
         for row in range(first_output, num_nodes):
             node = row - num_sources
             if activation[node] != LINEAR:
                 apply_slope(activation[node], weighted_inputs, node, activities, row, errors, n)
-        if propagate:
+        if not propagate:
+            output_products(num_outputs, row_start, source, errors, activities, gradient, n)
+        elif len(direct):
+            direct_pass(
+                num_sources, num_outputs, activation, target, out_start, edge, direct,
+                weighted_inputs, activities, errors, gradient, n,
+            )  # fmt: skip
+        else:
             backward_pass(
                 num_sources, num_outputs, activation, target, out_start, edge, feedback,
                 weighted_inputs, activities, errors, gradient, n,
             )  # fmt: skip
-        else:
-            output_products(num_outputs, row_start, source, errors, activities, gradient, n)
         mean = _ONE / np.float32(n)
         for e in range(len(gradient)):
             gradient[e] *= mean
-        progress = min((steps_before + step) / (num_steps - 1), 1.0) if num_steps > 1 else 0.0
-        rate = lr * (1.0 - (1.0 - final_lr_ratio) * progress)
+        if len(hebbian):
+            hebbian_pass(first_output, target, out_start, edge, weights, activities, decorrelate, top, changes, n)
+            rate = np.float32(hebbian_lr) * mean
+            for e in range(len(hebbian)):
+                if hebbian[e]:
+                    weights[e] += rate * changes[e]
+        shape_gradient(max_grad_norm, grad_power, gradient, plastic)
         update(
-            rule, rate, first_decay, second_decay, epsilon, weight_decay, decoupled, steps_before + step + 1,
+            rule, learning_rate(lr, final_lr_ratio, schedule, steps_before + step, num_steps), first_decay,
+            second_decay, epsilon, weight_decay, decoupled, steps_before + step + 1,
             first, second, weights, gradient, plastic,
         )  # fmt: skip
     return len(order)
+
+
+@entry_point(_CACHE)
+def _train_by_perturbations(
+    input_index, num_sources, num_outputs, activation, row_start, source,
+    weights, plastic, num_candidates, sigma, antithetic, shaping,
+    rule, lr, final_lr_ratio, schedule, first_decay, second_decay, epsilon, weight_decay, decoupled,
+    max_grad_norm, grad_power,
+    steps_before, num_steps, first, second,
+    inputs, labels, values, sizes, order, loss_kind, rng, losses, accuracies,
+):  # fmt: skip
+    """Train; see `Kernel.train_by_perturbations`. Returns the number of steps taken."""
+    batch_size = inputs.shape[2]
+    num_computed = len(activation)
+    first_output = num_sources + num_computed - num_outputs
+    activities = np.ones((num_sources + num_computed, batch_size), np.float32)
+    weighted_inputs = np.empty((num_computed, batch_size), np.float32)
+    top = np.empty(batch_size, np.float32)
+    total = np.empty(batch_size, np.float32)
+    answer = np.empty(batch_size, np.int32)
+    learned = np.flatnonzero(plastic)
+    num_noises = num_candidates // 2 if antithetic else num_candidates
+    candidate = weights.copy()
+    found = np.empty(num_candidates, np.float64)
+    shaped = np.empty(num_candidates, np.float64)
+    gradient = np.zeros(len(weights), np.float32)
+    for step in range(len(order)):
+        batch = order[step]
+        n = sizes[batch]
+        load_inputs(input_index, inputs, batch, order[min(step + 1, len(order) - 1)], n, activities)
+        noise = rng.standard_normal((num_noises, len(learned)), dtype=np.float32)
+        loss, accuracy = 0.0, 0.0
+        # The network itself, then its candidates; antithetic ones come after all others.
+        for i in range(-1, num_candidates):
+            if i >= 0:
+                deviation = np.float32(sigma if i < num_noises else -sigma)
+                for k in range(len(learned)):
+                    candidate[learned[k]] = weights[learned[k]] + deviation * noise[i % num_noises, k]
+            else:
+                candidate[:] = weights
+            forward_pass(num_sources, activation, row_start, source, candidate, n, weighted_inputs, activities)
+            score = mean_scores(
+                loss_kind, activities, first_output, labels[batch, 0], values[batch], top, total, answer, n
+            )
+            if not np.isfinite(score[0]):
+                return step
+            if i >= 0:
+                found[i] = score[0]
+            else:
+                loss, accuracy = score
+        losses[step], accuracies[step] = loss, accuracy
+        shape_losses(shaping, sigma, found, shaped)
+        gradient[:] = 0
+        for i in range(num_noises):
+            opposite = shaped[num_noises + i] if antithetic else 0.0
+            strength = np.float32((shaped[i] - opposite) / num_candidates)
+            for k in range(len(learned)):
+                gradient[learned[k]] += strength * noise[i, k]
+        shape_gradient(max_grad_norm, grad_power, gradient, plastic)
+        update(
+            rule, learning_rate(lr, final_lr_ratio, schedule, steps_before + step, num_steps), first_decay,
+            second_decay, epsilon, weight_decay, decoupled, steps_before + step + 1,
+            first, second, weights, gradient, plastic,
+        )  # fmt: skip
+    return len(order)
+
+
+@entry_point(_CACHE)
+def _train_by_proposals(
+    input_index, num_sources, num_outputs, activation, row_start, source,
+    weights, deviation, beta, num_per_step, target_acceptance, gain, scale,
+    inputs, labels, values, sizes, order, loss_kind, rng, losses, accuracies, acceptances,
+):  # fmt: skip
+    """Train; see `Kernel.train_by_proposals`. Returns the number of steps taken and the scale reached."""
+    batch_size = inputs.shape[2]
+    num_computed = len(activation)
+    first_output = num_sources + num_computed - num_outputs
+    activities = np.ones((num_sources + num_computed, batch_size), np.float32)
+    weighted_inputs = np.empty((num_computed, batch_size), np.float32)
+    top = np.empty(batch_size, np.float32)
+    total = np.empty(batch_size, np.float32)
+    answer = np.empty(batch_size, np.int32)
+    candidate = weights.copy()
+    for step in range(len(order)):
+        batch = order[step]
+        n = sizes[batch]
+        load_inputs(input_index, inputs, batch, order[min(step + 1, len(order) - 1)], n, activities)
+        present = 0.0
+        num_accepted = 0
+        # The network itself, then the proposals.
+        for i in range(num_per_step + 1):
+            candidate[:] = weights
+            if i > 0:
+                noise = rng.standard_normal((len(weights),), dtype=np.float32)
+                for e in range(len(weights)):
+                    candidate[e] += np.float32(scale * deviation[e] * np.float64(noise[e]))
+            forward_pass(num_sources, activation, row_start, source, candidate, n, weighted_inputs, activities)
+            proposed, accuracy = mean_scores(
+                loss_kind, activities, first_output, labels[batch, 0], values[batch], top, total, answer, n
+            )
+            if i == 0:
+                if not np.isfinite(proposed):
+                    return step, scale
+                present = proposed
+                losses[step], accuracies[step] = proposed, accuracy
+                continue
+            accepted = proposed <= present
+            if beta < np.inf:
+                draw = rng.random()
+                # Written so that NaN is refused.
+                accepted = accepted or draw < np.exp(-beta * (proposed - present))
+            if accepted:
+                weights[:] = candidate
+                present = proposed
+                num_accepted += 1
+            if target_acceptance > 0.0:
+                scale *= np.exp(gain * ((1.0 if accepted else 0.0) - target_acceptance))
+        acceptances[step] = num_accepted / num_per_step
+    return len(order), scale
 
 
 @entry_point(_CACHE)
@@ -130,7 +271,9 @@ def _outputs(input_index, num_sources, num_outputs, activation, row_start, sourc
 
 
 @entry_point(_CACHE)
-def _forward(input_index, num_sources, activation, row_start, source, weights, inputs, weighted_inputs, activities):
+def _forward(
+    input_index, num_sources, num_outputs, activation, row_start, source, weights, inputs, weighted_inputs, activities
+):  # fmt: skip
     """See `Kernel.forward`."""
     n = inputs.shape[2]
     load_inputs(input_index, inputs, 0, 0, n, activities)
@@ -141,46 +284,38 @@ def _forward(input_index, num_sources, activation, row_start, source, weights, i
 def _output_errors(loss_kind, activities, labels, values, errors):
     """See `Kernel.output_errors`."""
     n = activities.shape[1]
-    if loss_kind == _CROSS_ENTROPY:
-        cross_entropy(
-            activities, 0, labels[0], errors, np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.int32), n
-        )
-    else:
-        squared_error(activities, 0, values, errors, n)
+    top, total = np.empty(n, np.float32), np.empty(n, np.float32)
+    mean_scores(loss_kind, activities, 0, labels[0], values, top, total, np.empty(n, np.int32), n)
+    output_errors(loss_kind, activities, 0, labels[0], values, top, total, errors, n)
 
 
 @entry_point(_CACHE)
 def _backward(
-    num_sources,
-    num_outputs,
-    activation,
-    target,
-    out_start,
-    edge,
-    feedback,
-    weighted_inputs,
-    activities,
-    errors,
-    gradient,
-):
-    """See `Kernel.backward`; `errors` holds the output errors before, `gradient` the products after."""
+    num_sources, num_outputs, activation, target, out_start, edge, feedback, direct, weighted_inputs, activities,
+    errors, gradient,
+):  # fmt: skip
+    """See `Kernel.backward` and `Kernel.direct_errors`; `errors` holds the output errors before."""
     n = activities.shape[1]
     for row in range(len(activities) - num_outputs, len(activities)):
         apply_slope(activation[row - num_sources], weighted_inputs, row - num_sources, activities, row, errors, n)
-    backward_pass(
-        num_sources,
-        num_outputs,
-        activation,
-        target,
-        out_start,
-        edge,
-        feedback,
-        weighted_inputs,
-        activities,
-        errors,
-        gradient,
-        n,
-    )
+    if len(direct):
+        direct_pass(
+            num_sources, num_outputs, activation, target, out_start, edge, direct,
+            weighted_inputs, activities, errors, gradient, n,
+        )  # fmt: skip
+    else:
+        backward_pass(
+            num_sources, num_outputs, activation, target, out_start, edge, feedback,
+            weighted_inputs, activities, errors, gradient, n,
+        )  # fmt: skip
+
+
+@entry_point(_CACHE)
+def _hebbian_changes(first_output, target, out_start, edge, weights, activities, decorrelate, changes):
+    """See `Kernel.hebbian_changes`."""
+    n = activities.shape[1]
+    known = np.empty(n, np.float32)
+    hebbian_pass(first_output, target, out_start, edge, weights, activities, decorrelate, known, changes, n)
 
 
 @entry_point(_CACHE)
@@ -192,22 +327,40 @@ def _edge_products(target, out_start, edge, errors, activities, gradient):
         )
 
 
-#: See `Kernel.update`.
-_update_once = entry_point(_CACHE)(update.py_func)
+@entry_point(_CACHE)
+def _update(
+    rule, lr, first_decay, second_decay, epsilon, weight_decay, decoupled, max_grad_norm, grad_power, step,
+    first, second, weights, gradient, plastic,
+):  # fmt: skip
+    """See `Kernel.update`; `gradient` is changed, too."""
+    shape_gradient(max_grad_norm, grad_power, gradient, plastic)
+    update(
+        rule, lr, first_decay, second_decay, epsilon, weight_decay, decoupled, step,
+        first, second, weights, gradient, plastic,
+    )  # fmt: skip
 
 
-class CompiledKernel(ReferenceKernel):
+#: What is compiled for each of `Kernel.LOOPS`.
+_LOOPS = {
+    "train": _train,
+    "train_by_perturbations": _train_by_perturbations,
+    "train_by_proposals": _train_by_proposals,
+}
+
+
+class CompiledKernel(Kernel):
     """The default backend."""
 
     name: ClassVar[str] = "numba"
 
-    def needs_compilation(self) -> bool:
-        """Return whether the first training will have to wait for the compiler."""
+    def needs_compilation(self, loop: str = "train") -> bool:
+        """See `Kernel.needs_compilation`."""
         python = f"py{sys.version_info.major}{sys.version_info.minor}"
-        return not _train.signatures and not any(_CACHE.rglob(f"compiled._train-*.{python}*.nbc"))
+        name = _LOOPS[loop].py_func.__name__
+        return not _LOOPS[loop].signatures and not any(_CACHE.rglob(f"compiled.{name}-*.{python}*.nbc"))
 
-    def prepare(self) -> None:
-        """Compile what training and scoring need, or load it from the cache."""
+    def prepare(self, loop: str = "train") -> None:
+        """Compile what training by a loop and scoring need, or load it from the cache."""
         one_edge = np.zeros(1, np.int32)
         weights = np.zeros(1, np.float32)
         network = Network(
@@ -223,10 +376,16 @@ class CompiledKernel(ReferenceKernel):
             gene=one_edge,
         )
         batches = Batches.lay_out(np.zeros((1, 1), np.float32), np.zeros(1, np.int32), batch_size=1)
-        self.train(
-            network, weights, Plasticity(np.ones(1, np.bool_)), Optimization(UpdateRule.SGD, 0.0),
-            OptimizerState.zeros(1), batches, np.zeros(1, np.int32), Loss.CROSS_ENTROPY,
-        )  # fmt: skip
+        learning = (OptimizerState.zeros(1), batches, np.zeros(1, np.int32), Loss.CROSS_ENTROPY)
+        plastic, optimization = np.ones(1, np.bool_), Optimization(UpdateRule.SGD, 0.0)
+        rng = np.random.default_rng(0)
+        if loop == "train":
+            self.train(network, weights, Plasticity(plastic), optimization, *learning)
+        elif loop == "train_by_perturbations":
+            perturbations = Perturbations(2, 1.0, antithetic=True, shaping=Shaping.RAW)
+            self.train_by_perturbations(network, weights, plastic, perturbations, optimization, *learning, rng)
+        else:
+            self.train_by_proposals(network, weights, Proposals(np.zeros(1), 1.0, 1), *learning, rng)
         self.outputs(network, weights, batches)
 
     def forward(self, network: Network, weights: Floats, inputs: Floats) -> tuple[Floats, Floats]:
@@ -248,12 +407,30 @@ class CompiledKernel(ReferenceKernel):
         self, network: Network, feedback: Floats, weighted_inputs: Floats, activities: Floats, output_errors: Floats
     ) -> Floats:
         """See `Kernel.backward`."""
+        return self._errors(network, feedback, _NO_DIRECT, weighted_inputs, activities, output_errors)
+
+    def direct_errors(
+        self, network: Network, direct: Floats, weighted_inputs: Floats, activities: Floats, output_errors: Floats
+    ) -> Floats:
+        """See `Kernel.direct_errors`."""
+        return self._errors(network, _NO_FEEDBACK, direct, weighted_inputs, activities, output_errors)
+
+    def _errors(
+        self,
+        network: Network,
+        feedback: Floats,
+        direct: Floats,
+        weighted_inputs: Floats,
+        activities: Floats,
+        output_errors: Floats,
+    ) -> Floats:
+        """Errors of all nodes, along the edges or, if there are `direct` weights, along those."""
         errors = np.zeros_like(activities)
         errors[-network.num_outputs :] = output_errors
         gradient = np.zeros(network.num_edges, np.float32)
         _backward(
             network.num_sources, network.num_outputs, network.activation, *_outgoing(network),
-            *_frozen(feedback, weighted_inputs, activities), errors, gradient,
+            *_frozen(feedback, direct, weighted_inputs, activities), errors, gradient,
         )  # fmt: skip
         return errors
 
@@ -262,6 +439,13 @@ class CompiledKernel(ReferenceKernel):
         gradient = np.zeros(network.num_edges, np.float32)
         _edge_products(*_outgoing(network), *_frozen(errors, activities), gradient)
         return gradient
+
+    def hebbian_changes(self, network: Network, weights: Floats, activities: Floats, *, decorrelate: bool) -> Floats:
+        """See `Kernel.hebbian_changes`."""
+        changes = np.zeros(network.num_edges, np.float32)
+        first_output = network.num_nodes - network.num_outputs
+        _hebbian_changes(first_output, *_outgoing(network), *_frozen(weights, activities), decorrelate, changes)
+        return changes
 
     def update(
         self,
@@ -276,10 +460,10 @@ class CompiledKernel(ReferenceKernel):
         """See `Kernel.update`."""
         state.steps += 1
         o = optimization
-        _update_once(
+        _update(
             int(o.rule), float(lr), float(o.first_decay), float(o.second_decay), float(o.epsilon),
-            float(o.weight_decay), o.decoupled, state.steps, state.first, state.second,
-            weights, *_frozen(gradient, plastic),
+            float(o.weight_decay), o.decoupled, float(o.max_grad_norm), float(o.grad_power), state.steps,
+            state.first, state.second, weights, gradient.astype(np.float32), *_frozen(plastic),
         )  # fmt: skip
 
     def train(
@@ -294,45 +478,77 @@ class CompiledKernel(ReferenceKernel):
         loss: Loss,
     ) -> StepScores:
         """See `Kernel.train`."""
-        if (
-            plasticity.direct is not None
-            or plasticity.hebbian is not None
-            or optimization.rule > UpdateRule.ADADELTA
-            or np.isfinite(optimization.max_grad_norm)
-            or optimization.grad_power != 1
-            or loss is Loss.CLASS_SQUARED_ERROR
-        ):
-            reference = ReferenceKernel()
-            return reference.train(network, weights, plasticity, optimization, state, batches, order, loss)
-        if not weights.flags.c_contiguous:
-            own = np.ascontiguousarray(weights)
-            scores = self.train(network, own, plasticity, optimization, state, batches, order, loss)
-            weights[...] = own
-            return scores
         _check(network, batches, loss)
-        losses = np.full(len(order), np.nan)
-        accuracies = np.full(len(order), np.nan)
-        o = optimization
-        input_index, num_sources, activation, row_start, source = _incoming(network)
-        state.steps += _train(
-            input_index, num_sources, network.num_outputs, activation, row_start, source,
-            *_outgoing(network),
-            weights, *_frozen(plasticity.plastic, weights if plasticity.feedback is None else plasticity.feedback),
-            plasticity.propagate,
-            int(o.rule), float(o.lr), float(o.final_lr_ratio), float(o.first_decay), float(o.second_decay),
-            float(o.epsilon), float(o.weight_decay), o.decoupled,
-            state.steps, state.num_steps or state.steps + len(order), state.first, state.second,
-            *_frozen(batches.inputs, *_labels_and_values(loss, batches.targets), batches.sizes, order), int(loss),
-            losses, accuracies,
-        )  # fmt: skip
+        losses, accuracies = np.full((2, len(order)), np.nan)
+        p = plasticity
+        with _contiguous(weights) as own:
+            state.steps += _train(
+                *_incoming(network), *_outgoing(network),
+                own, *_frozen(p.plastic, own if p.feedback is None else p.feedback), p.propagate,
+                *_frozen(
+                    _NO_DIRECT if p.direct is None else p.direct, _NO_EDGES if p.hebbian is None else p.hebbian
+                ),
+                float(p.hebbian_lr), p.decorrelate,
+                *_scalars(optimization), *_state(state, order),
+                *_samples(batches, loss), *_frozen(order), int(loss), losses, accuracies,
+            )  # fmt: skip
         return StepScores(losses, accuracies)
+
+    def train_by_perturbations(
+        self,
+        network: Network,
+        weights: Floats,
+        plastic: NDArray[np.bool_],
+        perturbations: Perturbations,
+        optimization: Optimization,
+        state: OptimizerState,
+        batches: Batches,
+        order: NDArray[np.int32],
+        loss: Loss,
+        rng: np.random.Generator,
+    ) -> StepScores:
+        """See `Kernel.train_by_perturbations`."""
+        _check(network, batches, loss)
+        losses, accuracies = np.full((2, len(order)), np.nan)
+        p = perturbations
+        with _contiguous(weights) as own:
+            state.steps += _train_by_perturbations(
+                *_incoming(network),
+                own, *_frozen(plastic), p.num_candidates, float(p.sigma), p.antithetic, int(p.shaping),
+                *_scalars(optimization), *_state(state, order),
+                *_samples(batches, loss), *_frozen(order), int(loss), rng, losses, accuracies,
+            )  # fmt: skip
+        return StepScores(losses, accuracies)
+
+    def train_by_proposals(
+        self,
+        network: Network,
+        weights: Floats,
+        proposals: Proposals,
+        state: OptimizerState,
+        batches: Batches,
+        order: NDArray[np.int32],
+        loss: Loss,
+        rng: np.random.Generator,
+    ) -> StepScores:
+        """See `Kernel.train_by_proposals`."""
+        _check(network, batches, loss)
+        losses, accuracies, acceptances = np.full((3, len(order)), np.nan)
+        p = proposals
+        with _contiguous(weights) as own:
+            num_steps, state.scale = _train_by_proposals(
+                *_incoming(network),
+                own, *_frozen(p.deviation), float(p.beta), p.num_per_step, float(p.target_acceptance), p.GAIN,
+                float(state.scale),
+                *_samples(batches, loss), *_frozen(order), int(loss), rng, losses, accuracies, acceptances,
+            )  # fmt: skip
+        state.steps += num_steps
+        return StepScores(losses, accuracies, acceptances)
 
     def outputs(self, network: Network, weights: Floats, batches: Batches) -> Floats:
         """See `Kernel.outputs`."""
         outputs = np.empty((network.num_outputs, batches.num_samples), np.float32)
-        input_index, num_sources, activation, row_start, source = _incoming(network)
-        read = _frozen(weights, batches.inputs, batches.sizes)
-        _outputs(input_index, num_sources, network.num_outputs, activation, row_start, source, *read, outputs)
+        _outputs(*_incoming(network), *_frozen(weights, batches.inputs, batches.sizes), outputs)
         return outputs
 
 
@@ -359,12 +575,21 @@ def _frozen(*arrays: NDArray[Any]) -> list[NDArray[Any]]:
     return views
 
 
+@contextmanager
+def _contiguous(weights: Floats) -> Iterator[Floats]:
+    """The weights, or a contiguous copy that is written back."""
+    own = np.ascontiguousarray(weights)
+    yield own
+    if own is not weights:
+        weights[...] = own
+
+
 def _incoming(network: Network) -> tuple[Any, ...]:
     """What a forward pass needs."""
     input_index, activation, row_start, source = _frozen(
         network.input_index, network.activation, network.row_start, network.source
     )
-    return input_index, network.num_sources, activation, row_start, source
+    return input_index, network.num_sources, network.num_outputs, activation, row_start, source
 
 
 def _outgoing(network: Network) -> list[NDArray[Any]]:
@@ -372,11 +597,31 @@ def _outgoing(network: Network) -> list[NDArray[Any]]:
     return _frozen(network.target, *network.outgoing)
 
 
+def _scalars(optimization: Optimization) -> tuple[Any, ...]:
+    """Settings of the weight update, each in the one type that was compiled for."""
+    o = optimization
+    numbers = (o.first_decay, o.second_decay, o.epsilon, o.weight_decay)
+    return (
+        int(o.rule), float(o.lr), float(o.final_lr_ratio), int(o.schedule), *(float(x) for x in numbers),
+        bool(o.decoupled), float(o.max_grad_norm), float(o.grad_power),
+    )  # fmt: skip
+
+
+def _state(state: OptimizerState, order: NDArray[np.int32]) -> tuple[Any, ...]:
+    """Steps before this call, steps of the whole training, and the running averages."""
+    return state.steps, state.num_steps or state.steps + len(order), state.first, state.second
+
+
+def _samples(batches: Batches, loss: Loss) -> list[NDArray[Any]]:
+    """Inputs, class indices, values and sizes."""
+    return _frozen(batches.inputs, *_labels_and_values(loss, batches.targets), batches.sizes)
+
+
 def _labels_and_values(loss: Loss, targets: NDArray[np.int32] | Floats) -> tuple[Any, Any]:
     """Targets as (class indices, values), an empty array in the place of what the loss does not use."""
     if loss.has_classes:
-        return targets, np.zeros((1,) * targets.ndim, np.float32)
-    return np.zeros((1,) * targets.ndim, np.int32), targets
+        return targets, np.zeros((len(targets),) + (1,) * (targets.ndim - 1), np.float32)
+    return np.zeros((len(targets),) + (1,) * (targets.ndim - 1), np.int32), targets
 
 
 KERNEL = CompiledKernel()

@@ -18,10 +18,16 @@ from numba import njit
 from topoevo.activations import ACTIVATIONS_BY_CODE
 from topoevo.compilation import inlined_loop
 from topoevo.kernels import elementary
-from topoevo.kernels.base import UpdateRule
+from topoevo.kernels.base import Loss, Schedule, Shaping, UpdateRule
 from topoevo.kernels.prefetch import LINE, prefetch
 
-_SGD, _ADAM = int(UpdateRule.SGD), int(UpdateRule.ADAM)
+_SGD, _ADAM, _RMSPROP, _NONE = (
+    int(rule) for rule in (UpdateRule.SGD, UpdateRule.ADAM, UpdateRule.RMSPROP, UpdateRule.NONE)
+)
+_CROSS_ENTROPY, _MEAN_SQUARED_ERROR = int(Loss.CROSS_ENTROPY), int(Loss.MEAN_SQUARED_ERROR)
+_CLASS_SQUARED_ERROR = int(Loss.CLASS_SQUARED_ERROR)
+_RAW, _STANDARDIZED = int(Shaping.RAW), int(Shaping.STANDARDIZED)
+_COSINE = int(Schedule.COSINE)
 LINEAR = 0
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
@@ -247,59 +253,200 @@ def output_products(num_outputs, row_start, source, errors, activities, gradient
 
 
 @inlined_loop
-def _log_sum_exp(activities, first, top, total, n):
-    """top = max over outputs; total = sum over outputs of exp(y - top)."""
+def direct_pass(
+    num_sources,
+    num_outputs,
+    activation,
+    target,
+    out_start,
+    edge,
+    direct,
+    weighted_inputs,
+    activities,
+    errors,
+    gradient,
+    n,
+):
+    """Errors of hidden nodes straight from those of the outputs, and the product of every edge."""
+    num_nodes = num_sources + len(activation)
+    first_output = num_nodes - num_outputs
+    for row in range(num_sources, first_output):
+        node = row - num_sources
+        for j in range(n):
+            errors[row, j] = direct[node, 0] * errors[first_output, j]
+        for k in range(1, num_outputs):
+            b = direct[node, k]
+            for j in range(n):
+                errors[row, j] += b * errors[first_output + k, j]
+        if activation[node] != LINEAR:
+            apply_slope(activation[node], weighted_inputs, node, activities, row, errors, n)
+    for row in range(first_output):
+        products(gradient, errors, activities, row, target, edge, out_start[row], out_start[row + 1], n)
+
+
+@inlined_loop
+def hebbian_pass(first_output, target, out_start, edge, weights, activities, decorrelate, known, changes, n):
+    """Sum over samples of y (x - what is known of x), for the edges into hidden nodes; see `Kernel.hebbian_changes`."""
+    for row in range(first_output):
+        for j in range(n):
+            known[j] = _ZERO
+        for k in range(out_start[row], out_start[row + 1]):
+            e = edge[k]
+            t, w = target[e], weights[e]
+            if t >= first_output:
+                continue
+            c = _ZERO
+            if decorrelate:
+                for j in range(n):
+                    y = activities[t, j]
+                    known[j] += w * y
+                    c += y * (activities[row, j] - known[j])
+            else:
+                for j in range(n):
+                    y = activities[t, j]
+                    c += y * (activities[row, j] - w * y)
+            changes[e] = c
+
+
+# -- losses -----------------------------------------------------------------------------------------------------
+
+
+@inlined_loop
+def _top_of(activities, first, top, n):
+    """The largest output of each sample."""
     for j in range(n):
         top[j] = activities[first, j]
-        total[j] = _ZERO
     for row in range(first + 1, len(activities)):
         for j in range(n):
             y = activities[row, j]
             # Written so that NaN wins and reaches the loss.
             top[j] = top[j] if y <= top[j] else y
-    for row in range(first, len(activities)):
-        for j in range(n):
-            total[j] += elementary.exp(activities[row, j] - top[j])
 
 
 @inlined_loop
-def cross_entropy(activities, first, labels, errors, top, total, answer, n):
-    """Mean of -log softmax(y)[label], fraction of right answers, and d loss / d y per sample."""
-    _log_sum_exp(activities, first, top, total, n)
+def _num_right(activities, first, labels, top, answer, n):
+    """How many samples have their largest output, the first of them, in the place of their label."""
     for j in range(n):
         answer[j] = np.int32(len(activities))
     for row in range(len(activities) - 1, first - 1, -1):
         for j in range(n):
             answer[j] = np.int32(row) if activities[row, j] == top[j] else answer[j]
-    for row in range(first, len(activities)):
-        for j in range(n):
-            errors[row, j] = elementary.exp(activities[row, j] - top[j]) / total[j]
-    loss = 0.0
     right = 0
     for j in range(n):
-        row = first + labels[j]
-        errors[row, j] -= _ONE
-        loss += np.float64(elementary.log(total[j]) + (top[j] - activities[row, j]))
-        if answer[j] == row:
-            right += 1
-    return loss / n, right / n
+        right += answer[j] == first + labels[j]
+    return right
 
 
 @inlined_loop
-def squared_error(activities, first, targets, errors, n):
-    """Mean over outputs and samples of (y - t)^2, and d loss / d y per sample."""
+def _cross_entropy(activities, first, labels, top, total, n):
+    """Mean of -log softmax(y)[label]; total = sum over outputs of exp(y - top)."""
+    for j in range(n):
+        total[j] = _ZERO
+    for row in range(first, len(activities)):
+        for j in range(n):
+            total[j] += elementary.exp(activities[row, j] - top[j])
+    loss = 0.0
+    for j in range(n):
+        loss += np.float64(elementary.log(total[j]) + (top[j] - activities[first + labels[j], j]))
+    return loss / n
+
+
+@inlined_loop
+def _squared_error(activities, first, loss_kind, labels, values, n):
+    """Mean over outputs and samples of (y - t)²."""
     num_outputs = len(activities) - first
-    scale = np.float32(2.0 / num_outputs)
     loss = 0.0
     for k in range(num_outputs):
         for j in range(n):
-            difference = activities[first + k, j] - targets[k, j]
-            errors[first + k, j] = scale * difference
+            t = np.float32(labels[j] == k) if loss_kind == _CLASS_SQUARED_ERROR else values[k, j]
+            difference = activities[first + k, j] - t
             loss += np.float64(difference * difference)
-    return loss / (num_outputs * n), np.nan
+    return loss / (num_outputs * n)
+
+
+@inlined_loop
+def mean_scores(loss_kind, activities, first, labels, values, top, total, answer, n):
+    """Mean loss, and the fraction of right answers or NaN."""
+    accuracy = np.nan
+    if loss_kind != _MEAN_SQUARED_ERROR:
+        _top_of(activities, first, top, n)
+        accuracy = _num_right(activities, first, labels, top, answer, n) / n
+    if loss_kind == _CROSS_ENTROPY:
+        return _cross_entropy(activities, first, labels, top, total, n), accuracy
+    return _squared_error(activities, first, loss_kind, labels, values, n), accuracy
+
+
+@inlined_loop
+def output_errors(loss_kind, activities, first, labels, values, top, total, errors, n):
+    """d loss / d y per sample, after `mean_scores` has left `top` and `total`."""
+    if loss_kind == _CROSS_ENTROPY:
+        for row in range(first, len(activities)):
+            for j in range(n):
+                errors[row, j] = elementary.exp(activities[row, j] - top[j]) / total[j]
+        for j in range(n):
+            errors[first + labels[j], j] -= _ONE
+    else:
+        num_outputs = len(activities) - first
+        scale = np.float32(2.0 / num_outputs)
+        for k in range(num_outputs):
+            for j in range(n):
+                t = np.float32(labels[j] == k) if loss_kind == _CLASS_SQUARED_ERROR else values[k, j]
+                errors[first + k, j] = scale * (activities[first + k, j] - t)
+
+
+@inlined_loop
+def shape_losses(shaping, sigma, losses, shaped):
+    """What an evolution strategy makes of losses; see `topoevo.kernels.base.Shaping`."""
+    num = len(losses)
+    if shaping == _RAW:
+        for i in range(num):
+            shaped[i] = losses[i] / sigma
+    elif shaping == _STANDARDIZED:
+        mean = 0.0
+        for i in range(num):
+            mean += losses[i]
+        mean /= num
+        variance = 0.0
+        for i in range(num):
+            variance += (losses[i] - mean) ** 2
+        deviation = np.sqrt(variance / num)
+        for i in range(num):
+            shaped[i] = (losses[i] - mean) / deviation if deviation > 0.0 else 0.0
+    else:
+        for i in range(num):
+            rank = 0.0
+            for k in range(num):
+                rank += 1.0 if losses[i] > losses[k] else 0.5 if losses[i] == losses[k] else 0.0
+            shaped[i] = (rank - 0.5) / (num - 1) - 0.5
 
 
 # -- weight updates ---------------------------------------------------------------------------------------------
+
+
+@inlined_loop
+def learning_rate(lr, final_lr_ratio, schedule, step, num_steps):
+    """See `topoevo.kernels.base.learning_rate`."""
+    progress = min(step / (num_steps - 1), 1.0) if num_steps > 1 else 0.0
+    if schedule == _COSINE:
+        progress = 0.5 * (1.0 - np.cos(np.pi * progress))
+    return lr * (1.0 - (1.0 - final_lr_ratio) * progress)
+
+
+@inlined_loop
+def shape_gradient(max_grad_norm, grad_power, gradient, plastic):
+    """Clip the gradient of the plastic edges to a norm, then raise its components to a power."""
+    if max_grad_norm < np.inf:
+        square = 0.0
+        for e in range(len(gradient)):
+            if plastic[e]:
+                square += np.float64(gradient[e]) * np.float64(gradient[e])
+        if square > max_grad_norm * max_grad_norm:
+            factor = np.float32(max_grad_norm / np.sqrt(square))
+            for e in range(len(gradient)):
+                gradient[e] *= factor
+    if grad_power != 1.0:
+        for e in range(len(gradient)):
+            gradient[e] = np.sign(gradient[e]) * np.abs(gradient[e]) ** np.float32(grad_power)
 
 
 @inlined_loop
@@ -318,7 +465,9 @@ def update(
     gradient,
     plastic,
 ):
-    """One step of sgd, Adam or Adadelta on the plastic weights; see `topoevo.kernels.base.UpdateRule`."""
+    """One step of an optimizer on the plastic weights; see `topoevo.kernels.base.UpdateRule`."""
+    if rule == _NONE:
+        return
     lr32, b1, b2 = np.float32(lr), np.float32(first_decay), np.float32(second_decay)
     a1, a2 = np.float32(1.0 - first_decay), np.float32(1.0 - second_decay)
     eps, decay = np.float32(epsilon), np.float32(weight_decay)
@@ -337,6 +486,10 @@ def update(
             first[e] = b1 * first[e] + a1 * g
             second[e] = b2 * second[e] + a2 * g * g
             change = lr32 * (first[e] * correct1) / (np.sqrt(second[e] * correct2) + eps)
+        elif rule == _RMSPROP:
+            second[e] = b2 * second[e] + a2 * g * g
+            first[e] = b1 * first[e] + g / (np.sqrt(second[e]) + eps)
+            change = lr32 * first[e]
         else:
             second[e] = b2 * second[e] + a2 * g * g
             move = np.sqrt((first[e] + eps) / (second[e] + eps)) * g

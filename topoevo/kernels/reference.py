@@ -93,10 +93,11 @@ class ReferenceKernel(Kernel):
         for row in range(network.num_nodes):
             known = np.zeros_like(activities[row])
             for e in edge[start[row] : start[row + 1]]:
+                if network.target[e] >= first_output:
+                    continue
                 y = activities[network.target[e]]
-                changes[e] = y @ (activities[row] - known - weights[e] * y)
-                if decorrelate and network.target[e] < first_output:
-                    known += weights[e] * y
+                known = weights[e] * y + (known if decorrelate else 0.0)
+                changes[e] = y @ (activities[row] - known)
         return changes
 
     def update(
