@@ -40,10 +40,18 @@ HEAVY = {
     "numba", "networkx", "tensorboardX", "matplotlib", "sklearn", "gymnasium", "onnx", "torch", "dask", "ray", "scipy",
 }  # fmt: skip
 
-#: The compiled backend is itself only imported when it is asked for.
+#: Backends and compiled functions are themselves only imported when they are asked for.
 HEAVY_AT_HOME = {
-    f"{name}.py": {"numba"} for name in ("compilation", "kernels/elementary", "kernels/prefetch", "kernels/passes")
-}
+    f"{name}.py": {"numba"}
+    for name in (
+        "compilation",
+        "genome/compiled_graph",
+        "kernels/elementary",
+        "kernels/lanes",
+        "kernels/passes",
+        "kernels/prefetch",
+    )
+} | {f"kernels/{name}.py": {"torch"} for name in ("torch_backend", "torch_circuit")}
 
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -20,9 +20,10 @@ _USAGE = """usage: topoevo <command> ...
 Evolve network topologies, and learn their weights in the loop.
 
 commands:
-  wlnn [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-learning networks (same as run_wlnn.py)
+  wlnn [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-learning networks, or train one
   wann [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-agnostic networks (not available yet)
-  resume RUN [--num_generations N ...]           go on with a run
+  resume RUN [--num_generations|--num_epochs N]  go on with a run
+  control RUN [--kind random|shuffled]           compare a champion with networks that nothing has selected
   evaluate RUN|NETWORK.json [--data_dir DIR]     score a network on its training, validation and test samples
   predict RUN|NETWORK.json TABLE.csv             predict every row of a table
   draw RUN|NETWORK.json [--out PICTURE]          draw a network as .svg or .png
@@ -99,6 +100,11 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
 
         return resume_command(words, prog)
 
+    def control(words: list[str], prog: str) -> int:
+        from topoevo.commands.control import control_command
+
+        return control_command(words, prog)
+
     def evaluate(words: list[str], prog: str) -> int:
         from topoevo.commands.networks import evaluate_command
 
@@ -131,6 +137,7 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         "wlnn": wlnn,
         "wann": wann,
         "resume": resume,
+        "control": control,
         "evaluate": evaluate,
         "predict": predict,
         "draw": draw,

@@ -24,6 +24,7 @@ class Stream(IntEnum):
     CONFIRMATION = 5  #: the second training of a champion candidate
     SPLIT = 6  #: which samples are held out
     FEEDBACK = 7  #: feedback weights, which belong to pairs of nodes
+    CONTROL = 8  #: networks that a champion is compared with
 
 
 def generator(seed: int, stream: Stream, generation: int = 0, index: int = 0) -> np.random.Generator:
@@ -51,8 +52,8 @@ def normals_of_pairs(
 ) -> NDArray[np.float64]:
     """Return a standard normal number for every pair of non-negative integers, always the same for the same pair.
 
-    Each is one draw of a hash (the finalizer of splitmix64, Steele, Lea & Flood 2014) through the inverse of the
-    normal distribution, so that a number depends on nothing but its address.
+    Two uniform numbers by a hash (the finalizer of splitmix64, Steele, Lea & Flood 2014) make one normal number (Box &
+    Muller 1958, eq. 2), so that it depends on nothing but its address.
 
     Parameters
     ----------
@@ -61,11 +62,11 @@ def normals_of_pairs(
     first, second
         The pairs; of shapes that broadcast.
     """
-    from scipy.special import ndtri
-
-    key = np.random.SeedSequence(seed, spawn_key=(int(stream),)).generate_state(2, np.uint64)
-    hashed = _mixed(_mixed(first.astype(np.uint64) ^ key[0]) ^ second.astype(np.uint64) ^ key[1])
-    normals: NDArray[np.float64] = ndtri(((hashed >> np.uint64(11)) + 0.5) * 2.0**-53)
+    key = np.random.SeedSequence(seed, spawn_key=(int(stream),)).generate_state(3, np.uint64)
+    radius = _mixed(_mixed(first.astype(np.uint64) ^ key[0]) ^ second.astype(np.uint64) ^ key[1])
+    angle = _mixed(radius ^ key[2])
+    uniform_radius, uniform_angle = (((bits >> np.uint64(11)) + 0.5) * 2.0**-53 for bits in (radius, angle))
+    normals: NDArray[np.float64] = np.sqrt(-2.0 * np.log(uniform_radius)) * np.cos(2.0 * np.pi * uniform_angle)
     return normals
 
 
@@ -73,4 +74,5 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finalizer of splitmix64."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         values = (values ^ (values >> np.uint64(shift))) * np.uint64(factor)
-    return values ^ (values >> np.uint64(31))
+    mixed: NDArray[np.uint64] = values ^ (values >> np.uint64(31))
+    return mixed

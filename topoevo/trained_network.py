@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from topoevo.errors import NetworkFileError, TaskError
+from topoevo.experiment.learning_facts import evaluator_of
 from topoevo.experiment.records import TaskScore
 from topoevo.experiment.scoring import score_outputs
 from topoevo.kernels import Batches, load_kernel
@@ -18,6 +19,9 @@ from topoevo.network import Network, compile_network
 from topoevo.reporting.network_file import NetworkFile, read_network
 from topoevo.tasks.base import DataSettings, Progress, load_task
 from topoevo.tasks.task import Samples, Task
+
+if TYPE_CHECKING:
+    from topoevo.learning import Learner
 
 #: Samples that are computed at once.
 _BATCH_SIZE = 1000
@@ -143,12 +147,35 @@ class TrainedNetwork:
             raise
         except TypeError as error:
             raise NetworkFileError(f"the network file names data settings that do not exist: {error}") from None
+        # A loss of its own is a matter of learning, not of the data.
+        task = replace(task, loss=self.file.task.loss)
         if (task.num_inputs, task.num_outputs) != (self.network.num_inputs, self.network.num_outputs):
             raise TaskError(
                 f"the network has {self.network.num_inputs} inputs and {self.network.num_outputs} outputs, "
                 f"but {task.name} has {task.num_inputs} and {task.num_outputs}"
             )
         return task
+
+    def start_learning(self, *, seed: int = 0, num_steps: int = 0) -> Learner:
+        """Return a learner that goes on from the file's weights, by its learning rule, options and feedback weights.
+
+        Parameters
+        ----------
+        seed
+            For rules that try at random, and weights that were never given.
+        num_steps
+            Steps of the whole training, over which the learning rate changes; 0 stands for those of a single call.
+
+        Raises
+        ------
+        NetworkFileError
+            If the file does not say how the network has learned.
+        """
+        facts = self.file.facts.get("learning")
+        if not isinstance(facts, dict):
+            raise NetworkFileError("the network file does not say how the network has learned")
+        evaluator = evaluator_of(facts, loss=self.file.task.loss, kernel_name=self.kernel_name)
+        return evaluator.start(self.network, np.random.default_rng(seed), num_steps)
 
     def score(self, task: Task, part: str = "test") -> TaskScore:
         """Return how good the network is on one part of a task.

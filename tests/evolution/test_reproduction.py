@@ -263,6 +263,14 @@ def test_probabilities_are_normalized(genome: Genome) -> None:
     assert binomtest(counts["often"], 2000, 0.75).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("weights", [(0.8, 0.2), (1.0,), (1e-9, 3.0, 0.1, 7.0), (1 / 3, 1 / 3, 1 / 3)])
+def test_operators_are_drawn_as_numpy_chooses(genome: Genome, weights: tuple[float, ...]) -> None:
+    table = {Stub(str(place)): weight for place, weight in enumerate(weights)}
+    _, applied = mutate(genome, table, 400, InnovationTracker(), np.random.default_rng(1))
+    p = np.array(weights) / np.sum(weights)
+    assert [int(name) for name in applied] == np.random.default_rng(1).choice(len(weights), 400, p=p).tolist()
+
+
 def test_an_operator_without_a_place_is_put_aside(genome: Genome) -> None:
     table = {Stub("blocked", finds_place=False): 99.0, Stub("open"): 0.01}
     mutated, applied = mutate(genome, table, 20, InnovationTracker(), np.random.default_rng(0))

@@ -141,6 +141,32 @@ def test_an_objective_without_range_adds_nothing() -> None:
     assert crowding_distances(three, np.zeros(3, np.int64)).tolist() == [INF, 2.0, INF]
 
 
+def crowding_by_definition(objectives: np.ndarray, ranks: np.ndarray) -> list[float]:
+    """Deb et al. 2002, section III-B, front by front and individual by individual."""
+    distances = [0.0] * len(objectives)
+    for rank in set(ranks.tolist()):
+        members = np.flatnonzero(ranks == rank).tolist()
+        for column in objectives.T.tolist():
+            order = sorted(members, key=column.__getitem__)
+            finite = [column[index] for index in members if math.isfinite(column[index])]
+            extent = max(finite) - min(finite) if finite else 0.0
+            if extent == 0.0:
+                continue
+            distances[order[0]] = distances[order[-1]] = INF
+            for below, index, above in zip(order, order[1:], order[2:], strict=False):
+                gap = (column[above] - column[below]) / extent
+                distances[index] += 0.0 if math.isnan(gap) else gap
+    return distances
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 3).flatmap(tables), st.integers(0, 4))
+def test_crowding_is_the_definition(objectives: np.ndarray, num_fronts: int) -> None:
+    ranks = np.arange(len(objectives)) % num_fronts if num_fronts else pareto_ranks(objectives)
+    with np.errstate(over="ignore"):
+        assert crowding_distances(objectives, ranks).tolist() == crowding_by_definition(objectives, ranks)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.integers(1, 3).flatmap(tables))
 def test_crowding_is_never_nan_nor_negative(objectives: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import pytest
 from topoevo.errors import ParamsError
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.params import Params, all_settings, load_params
+from topoevo.experiment.yaml_file import format_value
 
 
 def make_parser() -> FlagParser:
@@ -63,7 +64,7 @@ def test_the_parameter_file_may_stand_anywhere(line: str) -> None:
 def test_every_setting_is_a_flag_that_accepts_its_default(one: object) -> None:
     assert isinstance(one.default, (bool, int, float, str, tuple, type(None)))  # type: ignore[attr-defined]
     default = one.default  # type: ignore[attr-defined]
-    words = list(default) if isinstance(default, tuple) else ["null" if default is None else str(default)]
+    words = list(default) if isinstance(default, tuple) else [format_value(default)]
     _, overrides = parse_flags(make_parser(), [f"--{one.name}", *words])  # type: ignore[attr-defined]
     assert load_params(None, overrides) == load_params(None, {})
 

@@ -114,7 +114,7 @@ def test_defaults_of_a_family_hold_where_nothing_is_given(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("population_size: 0", "F:1: population_size: 0 is not allowed, must be at least 2"),
+        ("population_size: 0", "F:1: population_size: 0 is not allowed, must be at least 1"),
         ("cull_ratio: 1", "F:1: cull_ratio: 1 is not allowed, must be at least 0 and below 1"),
         ("elite_ratio: -.1", "F:1: elite_ratio: -0.1 is not allowed, must be from 0 to 1"),
         ("lr: 0", "F:1: lr: 0 is not allowed, must be above 0"),
@@ -139,7 +139,8 @@ def test_defaults_of_a_family_hold_where_nothing_is_given(tmp_path: Path, monkey
         ("out_dir: false", "F:1: out_dir: false is not allowed, must be text, or null; put it in quotes if it is text"),
         (
             "kernel: nunba",
-            "F:1: kernel: 'nunba' is not allowed, must be one of numba, reference; did you mean 'numba'?",
+            "F:1: kernel: 'nunba' is not allowed, must be one of numba, reference, torch, torch_cuda;"
+            " did you mean 'numba'?",
         ),
         ("populaton_size: 5", "F:1: populaton_size: there is no such setting; did you mean 'population_size'?"),
         ("activations: []", "F:1: activations: an empty list is not allowed, must be one or more of linear, step"),
@@ -175,9 +176,39 @@ def test_a_bad_value_is_told_with_what_is_allowed(tmp_path: Path, content: str, 
         ("cull_ratio: 0\nelite_ratio: 1", "F:2: ", "it leaves no place for children"),
         ("optimizer: none", "F:1: ", "optimizer none is not allowed with learning_rule backprop"),
         ("momentum: .9", "F:1: ", "momentum 0.9 is not allowed with optimizer adam"),
+        ("population_size: 1", "F:1: ", "population_size 1 is not allowed, must be at least 2"),
+        ("num_generations: 0\nfinal_epochs: 3", "F:2: ", "final_epochs 3 is not allowed with num_generations 0"),
+        ("num_generations: 0\nnum_samples: 2", "F:2: ", "num_samples 2 is not allowed with num_generations 0"),
+        ("num_generations: 0\nnum_trials: 2", "F:2: ", "num_trials 2 is not allowed with num_generations 0"),
+        ("hidden_layers: [3]\nnetwork: a", "F:1: ", "hidden_layers [3] and network 'a' are not allowed together"),
+        ("hidden_layers: [3, 0]", "F:1: ", "every layer must have at least 1 node"),
+        (
+            "activations: step",
+            "F:1: ",
+            "activations step is not allowed with learning_rule backprop, which needs slopes",
+        ),
+        (
+            "learning_rule: direct_feedback_alignment\nhidden_layers: 4\nactivations: step",
+            "F:3: ",
+            "activations step is not allowed with learning_rule direct_feedback_alignment",
+        ),
+        (
+            "hidden_layers: [4]\nactivations: [step, relu]\nnum_generations: 0",
+            "F:2: ",
+            "activations step is not allowed with learning_rule backprop",
+        ),
+        ("output_activation: step", "F:1: ", "output_activation step is not allowed with learning_rule backprop"),
+        (
+            "output_activation: step\nlearning_rule: hebbian",
+            "F:1: ",
+            "output_activation step is not allowed with learning_rule hebbian",
+        ),
+        (
+            "learning_rule: evolution_strategy\nevolution_strategy_num_candidates: 5",
+            "F:2: ",
+            "evolution_strategy_num_candidates 5 is not allowed with evolution_strategy_antithetic true",
+        ),
         ("env_name: CartPole-v1", "F:1: ", "environments are not available yet"),
-        ("use_cuda: true", "F:1: ", "use_cuda true is not allowed, CUDA is not available yet"),
-        ("use_torch: true", "F:1: ", "use_torch true is not allowed, PyTorch is not available yet"),
         ("test_file: x.csv", "F:1: ", "test_file 'x.csv' is not allowed with dataset 'digits'"),
         ("target_column: 3", "F:1: ", "target_column '3' is not allowed with dataset 'digits'"),
     ],
@@ -187,6 +218,26 @@ def test_contradictions_cite_what_the_user_gave(tmp_path: Path, content: str, ci
     assert len(found) == 1
     assert found[0].startswith(cited)
     assert message in found[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("use_cuda: true", "use_cuda true is not allowed, PyTorch is not installed (pip install 'topoevo[torch]')"),
+        ("use_torch: true", "use_torch true is not allowed, PyTorch is not installed (pip install 'topoevo[torch]')"),
+        ("kernel: torch", "kernel torch is not allowed, PyTorch is not installed (pip install 'topoevo[torch]')"),
+    ],
+)
+def test_a_backend_that_cannot_compute_here_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert problems(tmp_path, content) == [f"F:1: {message}"]
+    monkeypatch.setattr("topoevo.experiment.contradictions.obstacle", lambda name: None)
+    params = load(tmp_path, content)
+    assert params.kernel_name == ("torch_cuda" if "cuda" in content else "torch")
+    found = problems(tmp_path, "use_torch: true\nkernel: reference\n")
+    assert found == ["F:1: use_torch true is not allowed with kernel reference, which is numpy"]
 
 
 def test_mutation_needs_an_operator(tmp_path: Path) -> None:
@@ -200,6 +251,23 @@ def test_combinations_that_make_sense_are_accepted(tmp_path: Path) -> None:
     load(tmp_path, "learning_rule: last_layer\ntrain_only_outputs: true\n")
     load(tmp_path, "optimizer: sgd\nmomentum: .9\n")
     load(tmp_path, "population_size: 2\ntournament_size: 1\n")
+    load(tmp_path, "population_size: 1\nnum_generations: 0\ntournament_size: 900\nelite_ratio: 1\n")
+    load(tmp_path, "evolution_strategy_num_candidates: 5\n")
+    load(
+        tmp_path,
+        "learning_rule: evolution_strategy\nevolution_strategy_num_candidates: 5\n"
+        "evolution_strategy_antithetic: false\n",
+    )
+    for rule in ("evolution_strategy", "metropolis", "none"):
+        load(tmp_path, f"learning_rule: {rule}\nactivations: step\noutput_activation: step\n")
+    for rest in (
+        "activations: [step, relu]",
+        "activations: step\nlearning_rule: last_layer",
+        "activations: step\ntrain_only_outputs: true",
+        "activations: step\nnetwork: a",
+        "activations: step\nhidden_layers: []\nnum_generations: 0",
+    ):
+        load(tmp_path, rest)
     load(tmp_path, "dataset: some/table.CSV\ntarget_column: 3\ntest_file: other.csv\n")
     load(tmp_path, "dataset: fashion_mnist\n")
 
@@ -210,7 +278,8 @@ def test_an_environment_and_a_data_set_are_not_given_together(tmp_path: Path) ->
     assert len(found) == 2
 
 
-def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
     content = (
         "population_size: 0\ntournament_size: 900\nlr: 1e-3\nlr: 2\ninherit_weights: yes\nnope: {a: 1}\n"
         "elite_ratio: .9\ncull_ratio: .5\nuse_torch: true\n"
@@ -231,9 +300,10 @@ def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> 
     assert not any("tournament_size 900" in problem for problem in found)
 
 
-def test_flags_are_cited_as_flags(tmp_path: Path) -> None:
+def test_flags_are_cited_as_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
     assert problems(tmp_path, "population_size: 5\n", population_size=0) == [
-        "--population_size: 0 is not allowed, must be at least 2"
+        "--population_size: 0 is not allowed, must be at least 1"
     ]
     assert problems(tmp_path, "lr: 1\n", use_cuda=True)[0].startswith("--use_cuda true is not allowed")
 
@@ -245,6 +315,8 @@ def test_a_number_without_quotes_can_be_text(tmp_path: Path) -> None:
 
 def test_one_name_is_a_list_of_one(tmp_path: Path) -> None:
     assert load(tmp_path, "activations: tanh\n").activations == ("tanh",)
+    assert load(tmp_path, "hidden_layers: 3\n").hidden_layers == (3,)
+    assert load(tmp_path, "hidden_layers: []\n").hidden_layers == ()
 
 
 def test_a_resumed_run_keeps_its_file_and_folder(tmp_path: Path) -> None:
@@ -277,6 +349,8 @@ def test_saved_settings_are_complete(tmp_path: Path) -> None:
             "bias": st.booleans(),
             "out_dir": st.none() | st.text(min_size=1),
             "activations": st.lists(st.sampled_from(["relu", "tanh", "step"]), min_size=1),
+            "hidden_layers": st.none() | st.lists(st.integers(1, 9)),
+            "learning_rule": st.just("evolution_strategy"),
             "dataset": st.sampled_from(["digits", "a b: #.csv", "null.npz"]),
         }
     )

@@ -26,7 +26,7 @@ def train(evolve_network, compiled):
             rng.normal(size=(256, 8)).astype(np.float32), rng.integers(0, 3, 256).astype(np.int32), batch_size=32
         )
         weights = network.weight.copy()
-        losses, accuracies = compiled.train(
+        losses, accuracies, _ = compiled.train(
             network, weights, Plasticity(np.ones(network.num_edges, np.bool_)), make_optimization("adam", lr=0.01),
             OptimizerState.zeros(network.num_edges), batches, np.arange(num_steps, dtype=np.int32) % 8,
             Loss.CROSS_ENTROPY,
@@ -127,7 +127,13 @@ def test_the_folder_depends_on_every_source(tmp_path: Path, monkeypatch: pytest.
 def test_the_compiled_kernel_names_all_files_that_it_is_made_of() -> None:
     from topoevo.kernels import compiled
 
-    assert {Path(source).stem for source in compiled.SOURCES} == {"passes", "prefetch", "elementary", "activations"}
+    assert {Path(source).stem for source in compiled.SOURCES} == {
+        "passes",
+        "lanes",
+        "prefetch",
+        "elementary",
+        "activations",
+    }
     assert cache.cache_directory(compiled.__file__, *compiled.SOURCES) == compiled._CACHE
 
 

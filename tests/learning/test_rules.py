@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from topoevo.kernels import Batches, Loss, UpdateRule
+from topoevo.kernels import Batches, Loss, Schedule, UpdateRule
+from topoevo.kernels.base import learning_rate
 from topoevo.learning import LEARNING_RULES
-from topoevo.learning.optimizers import LINEAR_FINAL_RATIO, LR_SCHEDULES, OPTIMIZERS, make_optimization
+from topoevo.learning.optimizers import FINAL_RATIO, LR_SCHEDULES, OPTIMIZERS, WITH_MOMENTUM, make_optimization
 
 
 def train(network, kernel, rule, *, seed: int = 0, optimization=None) -> np.ndarray:
@@ -61,7 +64,7 @@ def test_last_layer_is_backprop_of_outputs_alone(network, compiled) -> None:
 
 
 def test_optimizers_are_what_their_names_say() -> None:
-    assert set(OPTIMIZERS) >= {"sgd", "adam", "adamw", "adadelta"}
+    assert set(OPTIMIZERS) == {"sgd", "adam", "adamw", "adadelta", "rmsprop", "none"}
     sgd = make_optimization("sgd", lr=0.3, momentum=0.8, weight_decay=0.01)
     assert (sgd.rule, sgd.lr, sgd.first_decay, sgd.weight_decay, sgd.decoupled) == (
         UpdateRule.SGD,
@@ -78,13 +81,38 @@ def test_optimizers_are_what_their_names_say() -> None:
         assert optimization.decoupled is decoupled
     adadelta = make_optimization("adadelta", lr=1.0)
     assert (adadelta.rule, adadelta.second_decay, adadelta.epsilon) == (UpdateRule.ADADELTA, 0.9, 1e-6)
+    rmsprop = make_optimization("rmsprop", lr=0.01, momentum=0.5)
+    assert (rmsprop.rule, rmsprop.first_decay, rmsprop.second_decay) == (UpdateRule.RMSPROP, 0.5, 0.99)
+    assert make_optimization("none", lr=0.1).rule is UpdateRule.NONE
+    with_momentum = {name for name in OPTIMIZERS if make_optimization(name, lr=1.0, momentum=0.3).first_decay == 0.3}
+    assert with_momentum == set(WITH_MOMENTUM)
 
 
-@pytest.mark.parametrize(("schedule", "ratio"), [("constant", 1.0), ("linear", LINEAR_FINAL_RATIO)])
-def test_schedules(schedule: str, ratio: float) -> None:
-    assert set(LR_SCHEDULES) == {"constant", "linear"}
+def test_gradients_are_left_alone_unless_asked() -> None:
+    plain = make_optimization("sgd", lr=0.1)
+    assert (plain.max_grad_norm, plain.grad_power) == (math.inf, 1.0)
+    changed = make_optimization("sgd", lr=0.1, max_grad_norm=2.0, grad_power=0.5)
+    assert (changed.max_grad_norm, changed.grad_power) == (2.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("constant", [0.1] * 5),
+        ("linear", [0.1, 0.0755, 0.051, 0.0265, 0.002]),
+        # (1 + cos(pi t)) / 2 at a quarter, half and three quarters: .853553, .5, .146447.
+        ("cosine", [0.1, 0.002 + 0.098 * 0.853553, 0.051, 0.002 + 0.098 * 0.146447, 0.002]),
+    ],
+)
+def test_schedules(name: str, expected: list[float]) -> None:
+    assert set(LR_SCHEDULES) == {"constant", "linear", "cosine"}
+    assert FINAL_RATIO == 0.02
     for optimizer in OPTIMIZERS:
-        assert make_optimization(optimizer, lr=0.1, lr_schedule=schedule).final_lr_ratio == ratio
+        optimization = make_optimization(optimizer, lr=0.1, lr_schedule=name)
+        rates = [learning_rate(optimization, step, 5) for step in range(7)]
+        assert rates == pytest.approx([*expected, expected[-1], expected[-1]], rel=1e-5)
+        assert learning_rate(optimization, 0, 1) == 0.1
+    assert LR_SCHEDULES["cosine"][0] is Schedule.COSINE
 
 
 def test_a_training_counts_samples_and_epochs(network, compiled) -> None:

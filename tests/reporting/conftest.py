@@ -97,7 +97,7 @@ class Script:
         )
 
     def run(self, last, *, status="finished", reason=""):
-        experiment = SimpleNamespace(params=self.params, task=self.task, first_generation=self.first_generation)
+        experiment = SimpleNamespace(params=self.params, task=self.task, num_done=self.first_generation, founder="")
         for observer in self.observers:
             observer.on_start(experiment)
         record = None

@@ -91,3 +91,20 @@ def test_generation_lines_align_whatever_the_number(script):
 
 def test_durations():
     assert [duration(s) for s in (0.25, 99.9, 125, 7200)] == ["0.2 s", "99.9 s", "2 min 5 s", "2 h 0 min"]
+
+
+def test_epoch_lines_align_and_leave_out_what_there_is_not():
+    from topoevo.experiment.records import EpochRecord, TaskScore
+    from topoevo.reporting.lines import epoch_line
+
+    def record(epoch, *, accuracy=0.5, acceptance=None, validation=None, rmse=None):
+        score = TaskScore(-12.0 / epoch, accuracy, rmse)
+        return EpochRecord(epoch, 9.5 / epoch, accuracy, acceptance, validation, score, "abc", {"complete": 0.01234})
+
+    lines = [epoch_line(record(epoch), 200) for epoch in (1, 9, 10, 150)]
+    assert len({line.index("digest") for line in lines}) == 1
+    words = "epoch  10  training loss  0.95000  accuracy 0.5000  test loss  1.20000  accuracy 0.5000   0.012 s"
+    assert lines[2] == f"{words}  digest abc"
+    regression = epoch_line(record(1, accuracy=None, rmse=0.25, validation=TaskScore(-1.0, None, 0.5)), 9)
+    assert "accuracy" not in regression and regression.count("RMSE") == 2 and "validation loss  1.00000" in regression
+    assert "accepted 0.250" in epoch_line(record(1, acceptance=0.25), 9)

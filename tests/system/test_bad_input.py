@@ -38,7 +38,7 @@ def test_everything_wrong_in_a_file_and_in_flags_is_one_message(programs):
     assert len(lines) == 12
     for place, words in {
         "bad.yaml:1": ["lerning_rate"],
-        "bad.yaml:2": ["population_size", "'ten'", "at least 2"],
+        "bad.yaml:2": ["population_size", "'ten'", "at least 1"],
         "bad.yaml:3": ["cull_ratio", "1.5", "below 1"],
         "bad.yaml:4": ["optimizer", "'adm'", "did you mean 'adam'"],
         "bad.yaml:6": ["num_epochs", "line 5"],
@@ -57,7 +57,7 @@ def test_everything_wrong_in_a_file_and_in_flags_is_one_message(programs):
     ("words", "expected"),
     [
         (("--tournament_size", "99", "--elite_ratio", "0.9"), ("tournament_size 99", "elite_ratio 0.9")),
-        (("--optimizer", "none", "--use_cuda"), ("optimizer none", "use_cuda")),
+        (("--optimizer", "none", "--num_workers", "0"), ("optimizer none", "num_workers 0")),
         (("--p_add_node", "0", "--p_add_connection", "0", "--p_remove_connection", "0"), ("p_add_node",)),
         (("--target_column", "x", "--env_name", "CartPole-v1"), ("target_column", "CartPole-v1")),
         (("--seed", "-1", "--lr", "nan", "--batch_size", "1.5"), ("--seed", "--lr", "--batch_size")),
@@ -133,7 +133,7 @@ def test_a_file_in_the_way(programs):
 
 def test_problems_with_folder_data_and_sizes_come_together(programs):
     (programs.folder / "file").write_text("")
-    message = refuse(programs, TABLE, "--dataset", "nowhere.csv", "--out_dir", "file", "--population_size", "1")
+    message = refuse(programs, TABLE, "--dataset", "nowhere.csv", "--out_dir", "file", "--population_size", "0")
     assert all(word in message for word in ("nowhere.csv", "out_dir", "population_size")), message
 
 

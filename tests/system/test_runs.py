@@ -19,7 +19,8 @@ ALL = " ".join(oracle.ACTIVATIONS).split()
 #: Four generations with every activation; all comparisons below are with this run.
 BASE = (PARAMS / "digits-quick.yaml", *TINY, "--checkpoint_every", "1", "--num_mutations_per_generation", "8")
 BASE += ("--p_change_activation", "0.3", "--p_add_node", "0.4", "--activations", *ALL)
-IMAGES = {"mnist-backprop": "mnist", "fashion-mnist-backprop": "fashion-mnist"}
+IMAGES = {f"mnist-{rule}": "mnist" for rule in ("backprop", "feedback_alignment", "hebbian", "last_layer")}
+IMAGES["fashion-mnist-backprop"] = "fashion-mnist"
 
 
 def base_run(shared_run):

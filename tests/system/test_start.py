@@ -57,7 +57,7 @@ def test_the_files_that_the_readme_names_exist():
     assert len(links) > 4
     assert [one for one in links if not (REPOSITORY / one.split("#")[0]).exists()] == []
     for name in re.findall(r"^\| `([^|]+)` ?\|", README, re.MULTILINE):
-        for stem in re.findall(r"[\w-]+", name):
+        for stem in re.findall(r"[\w/-]+", name):
             assert (PARAMS / f"{stem}.yaml").is_file(), stem
 
 

@@ -1,29 +1,30 @@
-"""Starting and resuming runs of evolution."""
+"""Starting and resuming runs of evolution, or of training without it."""
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from topoevo.commands.signals import stopped_by_signals
 from topoevo.errors import CheckpointError, ParamsError, TopoevoError
-from topoevo.experiment.data import RESUMABLE, check_origin, check_task, load_task_of, origin_of
+from topoevo.experiment.data import check_origin, check_task, load_task_of, origin_of, resumable_settings
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.params import Params, load_params
 
 if TYPE_CHECKING:
     from topoevo.experiment.experiment import Experiment
+    from topoevo.experiment.founder import Founder
+    from topoevo.experiment.training import Training
     from topoevo.reporting import ConsoleObserver
+    from topoevo.tasks.base import Progress
+    from topoevo.tasks.task import Task
 
 _DESCRIPTIONS = {
-    "wlnn": "Evolve network topologies by mutation; train the weights of every network with a learning rule.",
+    "wlnn": "Evolve network topologies by mutation; train the weights of every network with a learning rule. "
+    "With --num_generations 0 there is no evolution: one network is trained.",
     "wann": "Evolve network topologies that work with one shared weight, without training.",
 }
-#: Signals that stop a run: Ctrl-C, the system, a terminal that is closed.
-_SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 _EXIT_CODES = {"finished": 0, "failed": 1}
 
 
@@ -67,36 +68,62 @@ def resume_command(words: list[str], prog: str) -> int:
         return evolve([*words[1:], "--resume", words[0]], prog, family="wlnn")
     if words and words[0] in ("-h", "--help"):
         print(f"usage: {prog} RUN [--<setting> <value> ...]\n\nGo on with the run in the folder RUN.")
-        print(f"\nSettings that may change: {', '.join(RESUMABLE)}.")
+        print(f"\nSettings that may change: {', '.join(resumable_settings(Params()))}.")
+        print("Without evolution: num_epochs instead of num_generations, if lr_schedule is constant.")
         return 0
-    raise ParamsError("which run? Give its folder: topoevo resume logs/<run> [--num_generations N]")
+    raise ParamsError("which run? Give its folder: topoevo resume logs/<run> [--num_generations N | --num_epochs N]")
 
 
 def _run_new(params: Params, name: str) -> int:
-    """A run from generation 0, in a folder of its own."""
+    """A run from generation 0, or from the first epoch, in a folder of its own."""
     from topoevo.experiment.experiment import Experiment
+    from topoevo.experiment.training import Training
     from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
     console = ConsoleObserver()
     console.on_message(f"loading {params.dataset} ...")
     problems: list[str] = []
-    task = None
     try:
         RunDirectory.check(params)
     except ParamsError as error:
         problems.append(str(error))
-    try:
-        task = load_task_of(params, console.on_message)
-        check_task(params, task)
-    except TopoevoError as error:
-        problems.append(str(error))
+    task, founder = _prepared(params, problems, console.on_message)
     if problems or task is None:
         raise ParamsError("\n".join(problems))
     directory = RunDirectory.create(params, name=name)
-    experiment = Experiment(
-        params, task, observers=make_observers(directory, console), checkpoint_folder=directory.checkpoint
+    kind = Experiment if params.evolves else Training
+    experiment = kind(
+        params,
+        task,
+        founder=founder,
+        observers=make_observers(directory, console),
+        checkpoint_folder=directory.checkpoint,
     )
     return _run(experiment, console)
+
+
+def _prepared(
+    params: Params, problems: list[str], on_progress: Progress | None = None
+) -> tuple[Task | None, Founder | None]:
+    """Samples, and the first network if the settings name one; whatever goes wrong is added to the problems."""
+    from topoevo.experiment.founder import make_founder
+    from topoevo.trained_network import load_network
+
+    task, network, founder = None, None, None
+    num_before = len(problems)
+    try:
+        if params.network is not None:
+            network = load_network(Path(params.network).expanduser()).file.genome
+    except TopoevoError as error:
+        problems.append(f"network: {error}")
+    try:
+        task = load_task_of(params, on_progress)
+        check_task(params, task)
+        if len(problems) == num_before:
+            founder = make_founder(params, task, network)
+    except TopoevoError as error:
+        problems.append(str(error))
+    return task, founder
 
 
 def _problems_outside(params: Params) -> list[str]:
@@ -104,16 +131,13 @@ def _problems_outside(params: Params) -> list[str]:
     from topoevo.reporting import RunDirectory
     from topoevo.tasks.base import find_dataset
 
-    problems = []
+    problems: list[str] = []
     try:
         RunDirectory.check(params)
     except ParamsError as error:
         problems.append(str(error))
     if params.data_dir is not None or find_dataset(params.dataset).is_file:
-        try:
-            check_task(params, load_task_of(params))
-        except TopoevoError as error:
-            problems.append(str(error))
+        _prepared(params, problems)
     return problems
 
 
@@ -121,64 +145,73 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
     """A run from its last checkpoint on."""
     from topoevo.experiment.checkpoint import Checkpoint
     from topoevo.experiment.experiment import Experiment
+    from topoevo.experiment.training import Training
+    from topoevo.experiment.training_checkpoint import TrainingCheckpoint
     from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
     folder = Path(str(overrides["resume"])).expanduser()
-    fixed = [name for name in overrides if name not in (*RESUMABLE, "resume")]
-    if fixed:
-        raise ParamsError(
-            "\n".join(
-                f"--{name}: cannot change when a run goes on; start a new run, or change only {', '.join(RESUMABLE)}"
-                for name in fixed
-            )
-        )
     earlier = RunDirectory.open(folder)
+    before = load_params(params_file or earlier.params, {"resume": overrides["resume"]}, family=family)
+    _check_resumable(before, [name for name in overrides if name != "resume"])
     params = load_params(params_file or earlier.params, overrides, family=family)
     params = params.model_copy(update={"resume": None})
-    checkpoint = Checkpoint.read_last(earlier.checkpoint)
-    done = checkpoint.population.generation
-    if done >= params.num_generations:
-        raise CheckpointError(
-            f"{folder} has finished its {done} generations; add --num_generations {2 * max(done, 1)} to go on"
-        )
+    checkpoint: Checkpoint | TrainingCheckpoint
+    if before.evolves:
+        checkpoint = Checkpoint.read_last(earlier.checkpoint)
+        done, length = checkpoint.population.generation, "num_generations"
+    else:
+        checkpoint = TrainingCheckpoint.read_last(earlier.checkpoint)
+        done, length = checkpoint.epoch, "num_epochs"
+    if done >= getattr(params, length):
+        advice = f"; add --{length} {2 * done} to go on" if length in resumable_settings(before) else ""
+        raise CheckpointError(f"{folder} has finished its {done} {length.removeprefix('num_')}{advice}")
     console = ConsoleObserver()
     console.on_message(f"loading {params.dataset} ...")
     task = load_task_of(params, console.on_message)
     check_origin(checkpoint.origin, origin_of(params, task))
     directory = RunDirectory.open(folder, params)
-    experiment = Experiment(
-        params,
-        task,
-        observers=make_observers(directory, console),
-        checkpoint=checkpoint,
-        checkpoint_folder=directory.checkpoint,
-    )
+    observers = make_observers(directory, console)
+    experiment: Experiment | Training
+    if isinstance(checkpoint, TrainingCheckpoint):
+        experiment = Training(
+            params, task, observers=observers, checkpoint=checkpoint, checkpoint_folder=directory.checkpoint
+        )
+    else:
+        experiment = Experiment(
+            params, task, observers=observers, checkpoint=checkpoint, checkpoint_folder=directory.checkpoint
+        )
     return _run(experiment, console)
 
 
-def _run(experiment: Experiment, console: ConsoleObserver) -> int:
+def _check_resumable(before: Params, changed: list[str]) -> None:
+    """Refuse to go on with settings that make another experiment of the run."""
+    allowed = resumable_settings(before)
+    problems = []
+    for name in changed:
+        if name == "num_epochs" and not before.evolves and name not in allowed:
+            problems.append(
+                f"--num_epochs: cannot change when a run goes on with lr_schedule {before.lr_schedule}, since the"
+                " learning rate of every step depends on it"
+            )
+        elif name not in allowed:
+            problems.append(
+                f"--{name}: cannot change when a run goes on; start a new run, or change only {', '.join(allowed)}"
+            )
+    if problems:
+        raise ParamsError("\n".join(problems))
+
+
+def _run(experiment: Experiment | Training, console: ConsoleObserver) -> int:
     """Run to the end and return the exit code."""
-    handlers = {number: signal.signal(number, _stopping(experiment, console)) for number in _SIGNALS}
-    try:
-        outcome = experiment.run()
-    finally:
-        console.close()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with stopped_by_signals(experiment.stop):
+        try:
+            outcome = experiment.run()
+        finally:
+            console.close()
     if outcome.status == "interrupted":
         return 128 + signal.Signals[outcome.reason]
+    if outcome.status == "finished" and experiment.params.control != "none" and console.run is not None:
+        from topoevo.commands.control import compare
+
+        return compare(console.run, experiment.params, experiment.task)
     return _EXIT_CODES[outcome.status]
-
-
-def _stopping(experiment: Experiment, console: ConsoleObserver) -> Callable[[int, FrameType | None], None]:
-    """A signal handler: the first signal asks the run to stop, a second one leaves at once."""
-    asked = False
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            os._exit(128 + number)
-        asked = True
-        experiment.stop(signal.Signals(number).name)
-
-    return on_signal

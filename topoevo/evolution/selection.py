@@ -102,18 +102,23 @@ def crowding_distances(objectives: NDArray[np.float64], ranks: NDArray[np.int64]
     ndarray of float64 [num_individuals]
     """
     distances = np.zeros(len(objectives))
-    by_rank = np.argsort(ranks, kind="stable")
-    for members in np.split(by_rank, np.flatnonzero(np.diff(ranks[by_rank])) + 1):
-        for column in objectives[members].T:
-            order = np.argsort(column, kind="stable")
-            finite = column[np.isfinite(column)]
-            extent = float(np.ptp(finite)) if len(finite) else 0.0
-            if extent == 0.0:
-                continue
-            distances[members[order[[0, -1]]]] = np.inf
-            with np.errstate(invalid="ignore"):
-                gaps = (column[order[2:]] - column[order[:-2]]) / extent
-            distances[members[order[1:-1]]] += np.where(np.isnan(gaps), 0.0, gaps)
+    for column in objectives.T:
+        order = np.lexsort((column, ranks))
+        values = column[order]
+        is_end = np.diff(ranks[order], prepend=-1) != 0
+        first = np.flatnonzero(is_end)
+        size = np.diff(first, append=len(order))
+        is_end[first + size - 1] = True
+        inner = np.flatnonzero(~is_end)
+        finite = np.isfinite(values)
+        lowest = np.minimum.reduceat(np.where(finite, values, np.inf), first)
+        highest = np.maximum.reduceat(np.where(finite, values, -np.inf), first)
+        extent = np.repeat(highest - lowest, size)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gaps = (values[inner + 1] - values[inner - 1]) / extent[inner]
+        added = np.where(is_end, np.inf, 0.0)
+        added[inner] = np.where(np.isnan(gaps), 0.0, gaps)
+        distances[order] += np.where(extent > 0.0, added, 0.0)
     return distances
 
 

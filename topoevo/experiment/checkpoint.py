@@ -1,4 +1,4 @@
-"""The state between two generations as one file, from which a run goes on exactly.
+"""The state between two generations or epochs as one file, from which a run goes on exactly.
 
 Random numbers are addressed (`topoevo.seeds`), so no generator is saved. The file is a numpy archive whose entry
 ``meta`` is JSON; nothing in it is executed.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from topoevo.genome.genes import CONNECTION_DTYPE, NODE_DTYPE
 
 FORMAT = "topoevo-checkpoint"
 VERSION = 1
+#: How the files of runs with evolution are called.
+_PREFIX = "generation"
 #: Checkpoints that stay on the disk.
 _KEPT = 2
 
@@ -60,9 +63,7 @@ class Checkpoint:
     origin: dict[str, Any]
 
     def write(self, folder: Path) -> None:
-        """Write the checkpoint into `folder` and delete all but the last two.
-
-        The file appears under its name only when it is complete.
+        """Write the checkpoint into `folder`; see `write_archive`.
 
         Raises
         ------
@@ -74,7 +75,7 @@ class Checkpoint:
             "format": FORMAT,
             "version": VERSION,
             "generation": self.population.generation,
-            "activations": [activation.name for activation in ACTIVATIONS_BY_CODE],
+            "activations": activation_names(),
             "next_node": self.tracker.next_node,
             "next_innovation": self.tracker.next_innovation,
             "num_evaluations": self.num_evaluations,
@@ -93,27 +94,8 @@ class Checkpoint:
         meta["individuals"] = [
             {"id": one.id, "parents": one.parents, "born": one.born, "operators": one.operators} for one in individuals
         ]
-        genomes = [one.genome for one in individuals]
-        arrays = {
-            "nodes": np.concatenate([genome.nodes for genome in genomes]),
-            "num_nodes": np.array([len(genome.nodes) for genome in genomes]),
-            "connections": np.concatenate([genome.connections for genome in genomes]),
-            "num_connections": np.array([len(genome.connections) for genome in genomes]),
-            "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
-        }
-        path = folder / f"generation-{self.population.generation:06d}.npz"
-        partial = path.with_suffix(".partial")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            for old in _checkpoints(folder)[:-_KEPT]:
-                old.unlink()
-        except OSError as error:
-            raise CheckpointError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
+        arrays = {**gene_tables([one.genome for one in individuals]), "meta": json_array(meta)}
+        write_archive(folder, _PREFIX, self.population.generation, arrays)
 
     @staticmethod
     def read_last(folder: Path) -> Checkpoint:
@@ -124,20 +106,64 @@ class Checkpoint:
         CheckpointError
             If there is none.
         """
-        problems = []
-        for path in reversed(_checkpoints(folder)):
-            try:
-                return _read(path)
-            except Exception as error:  # A damaged file can fail in any way; the one before it may be whole.
-                problems.append(f"{path.name}: {error}")
-        if problems:
-            raise CheckpointError(f"no checkpoint in {folder} is readable ({'; '.join(problems)})")
-        raise CheckpointError(f"there is no checkpoint in {folder}, so the run cannot go on from there")
+        return read_last_archive(folder, _PREFIX, _read)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def write_archive(folder: Path, prefix: str, number: int, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write one state into `folder` and delete all but the last two; the file appears only when it is complete.
+
+    Parameters
+    ----------
+    folder, prefix, number
+        Where, and how the file is called.
+    arrays
+        Entries of the archive.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be written.
+    """
+    path = folder / f"{prefix}-{number:06d}.npz"
+    partial = path.with_suffix(".partial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        for old in _archives(folder, prefix)[:-_KEPT]:
+            old.unlink()
+    except OSError as error:
+        raise CheckpointError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
+
+
+_State = TypeVar("_State")
+
+
+def read_last_archive(folder: Path, prefix: str, read: Callable[[Path], _State]) -> _State:
+    """Return what `read` makes of the newest file that it can read.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    problems = []
+    for path in reversed(_archives(folder, prefix)):
+        try:
+            return read(path)
+        except Exception as error:  # A damaged file can fail in any way; the one before it may be whole.
+            problems.append(f"{path.name}: {error}")
+    if problems:
+        raise CheckpointError(f"no checkpoint in {folder} is readable ({'; '.join(problems)})")
+    raise CheckpointError(f"there is no checkpoint in {folder}, so the run cannot go on from there")
+
+
+def _archives(folder: Path, prefix: str) -> list[Path]:
     """Checkpoint files, oldest first."""
-    return sorted(folder.glob("generation-*.npz"))
+    return sorted(folder.glob(f"{prefix}-*.npz"))
 
 
 def _score_fields(score: TaskScore | None) -> dict[str, float | None] | None:
@@ -147,14 +173,10 @@ def _score_fields(score: TaskScore | None) -> dict[str, float | None] | None:
 
 def _read(path: Path) -> Checkpoint:
     """One file."""
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in ("nodes", "num_nodes", "connections", "num_connections", "meta")}
-    meta = json.loads(arrays["meta"].tobytes())
-    if meta["format"] != FORMAT or meta["version"] > VERSION:
-        raise CheckpointError(f"written by another version ({meta['format']} {meta['version']})")
+    arrays, meta = read_archive(path, FORMAT, VERSION)
     individuals = [
         Individual(one["id"], tuple(one["parents"]), one["born"], tuple(one["operators"]), genome)
-        for one, genome in zip(meta["individuals"], _genomes(arrays, meta["activations"]), strict=True)
+        for one, genome in zip(meta["individuals"], read_genomes(arrays, meta["activations"]), strict=True)
     ]
     champion = None
     if meta["champion"] is not None:
@@ -178,8 +200,59 @@ def _read(path: Path) -> Checkpoint:
     )
 
 
-def _genomes(arrays: dict[str, NDArray[Any]], activations: list[str]) -> list[Genome]:
-    """Genomes cut from the long tables, with activation codes translated by name."""
+def json_array(content: Any) -> NDArray[np.uint8]:
+    """Return JSON values as an entry of an archive."""
+    return np.frombuffer(json.dumps(content).encode(), np.uint8)
+
+
+def read_archive(path: Path, format: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the entries of an archive, and its ``meta`` as JSON values.
+
+    Parameters
+    ----------
+    path
+        The file.
+    format, version
+        What ``meta`` says it is; older versions are read, too.
+
+    Raises
+    ------
+    CheckpointError
+        If it is something else.
+    """
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    meta = json.loads(arrays["meta"].tobytes())
+    if meta["format"] != format or meta["version"] > version:
+        raise CheckpointError(f"written by another version ({meta['format']} {meta['version']})")
+    return arrays, meta
+
+
+def gene_tables(genomes: Sequence[Genome]) -> dict[str, NDArray[Any]]:
+    """Return the genes of several genomes as entries of an archive."""
+    return {
+        "nodes": np.concatenate([genome.nodes for genome in genomes]),
+        "num_nodes": np.array([len(genome.nodes) for genome in genomes]),
+        "connections": np.concatenate([genome.connections for genome in genomes]),
+        "num_connections": np.array([len(genome.connections) for genome in genomes]),
+    }
+
+
+def activation_names() -> list[str]:
+    """Return the names of all activations by code; codes may differ when the tables are read, names do not."""
+    return [activation.name for activation in ACTIVATIONS_BY_CODE]
+
+
+def read_genomes(arrays: Mapping[str, NDArray[Any]], activations: list[str]) -> list[Genome]:
+    """Return the genomes whose genes `gene_tables` has put together.
+
+    Parameters
+    ----------
+    arrays
+        Entries of the archive.
+    activations
+        What `activation_names` returned when it was written.
+    """
     nodes = arrays["nodes"].astype(NODE_DTYPE)
     nodes["activation"] = activation_codes(activations)[nodes["activation"]]
     connections = arrays["connections"].astype(CONNECTION_DTYPE)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topoevo.activations import ACTIVATIONS
 from topoevo.evolution.reproduction import fraction_of
+from topoevo.kernels import obstacle
 from topoevo.learning import LEARNING_RULES
 from topoevo.learning.optimizers import WITH_MOMENTUM
 from topoevo.tasks.base import find_dataset
@@ -41,7 +43,9 @@ def find_contradictions(settings: Settings) -> list[Contradiction]:
     settings
         Values, each legal by itself.
     """
-    return [*_evolution(settings), *_training(settings), *_task(settings), *_computation(settings)]
+    evolution = _evolution(settings) if settings.evolves else _no_evolution(settings)
+    parts = (_training(settings), _architecture(settings), _task(settings), _computation(settings))
+    return [*evolution, *(found for part in parts for found in part)]
 
 
 def find_source_contradictions(path: Path | None, overrides: Mapping[str, object]) -> list[Contradiction]:
@@ -78,6 +82,13 @@ def find_source_contradictions(path: Path | None, overrides: Mapping[str, object
 def _evolution(settings: Settings) -> Iterator[Contradiction]:
     size = settings.population_size
     num_culled, num_elites = fraction_of(size, settings.cull_ratio), fraction_of(size, settings.elite_ratio)
+    if size < 2:
+        yield Contradiction(
+            ("population_size",),
+            f"population_size {size} is not allowed, must be at least 2 (or num_generations must be 0: one network is"
+            " trained without evolution)",
+        )
+        return
     if settings.tournament_size > size - num_culled:
         yield Contradiction(
             ("tournament_size", "population_size", "cull_ratio"),
@@ -106,8 +117,43 @@ def _evolution(settings: Settings) -> Iterator[Contradiction]:
         )
 
 
+def _no_evolution(settings: Settings) -> Iterator[Contradiction]:
+    if settings.final_epochs:
+        yield Contradiction(
+            ("final_epochs", "num_generations"),
+            f"final_epochs {settings.final_epochs} is not allowed with num_generations 0, there is no evolution that"
+            " they could come after; num_epochs is the length of the training",
+        )
+    if settings.num_samples is not None:
+        yield Contradiction(
+            ("num_samples", "num_generations"),
+            f"num_samples {settings.num_samples} is not allowed with num_generations 0, samples are drawn for"
+            " generations; an epoch has all of them",
+        )
+    if settings.num_trials > 1:
+        yield Contradiction(
+            ("num_trials", "num_generations"),
+            f"num_trials {settings.num_trials} is not allowed with num_generations 0, one network is trained once;"
+            " start several runs with other seeds",
+        )
+
+
 def _training(settings: Settings) -> Iterator[Contradiction]:
     rule = LEARNING_RULES[settings.learning_rule]
+    # The activations of a network file are judged when it is read.
+    if settings.network is None:
+        hidden = _initial_activations(settings) | mutated_activations(settings)
+        problem = flatness_problem(settings, hidden, {settings.output_activation})
+        if problem is not None:
+            yield problem
+    candidates = getattr(settings, "evolution_strategy_num_candidates", 0)
+    is_antithetic = getattr(settings, "evolution_strategy_antithetic", False)
+    if settings.learning_rule == "evolution_strategy" and is_antithetic and candidates % 2:
+        yield Contradiction(
+            ("evolution_strategy_num_candidates", "evolution_strategy_antithetic"),
+            f"evolution_strategy_num_candidates {candidates} is not allowed with evolution_strategy_antithetic true,"
+            " which tries every perturbation in both directions; must be even",
+        )
     if settings.optimizer == "none" and rule.needs_optimizer:
         yield Contradiction(
             ("optimizer", "learning_rule"),
@@ -118,6 +164,60 @@ def _training(settings: Settings) -> Iterator[Contradiction]:
             ("momentum", "optimizer"),
             f"momentum {settings.momentum:g} is not allowed with optimizer {settings.optimizer}, must be 0"
             f" (only {' and '.join(WITH_MOMENTUM)} have momentum)",
+        )
+
+
+def flatness_problem(settings: Settings, hidden: Collection[str], outputs: Collection[str]) -> Contradiction | None:
+    """Return why a learning rule that follows slopes finds none, if that is so.
+
+    Parameters
+    ----------
+    settings
+        Values, each legal by itself.
+    hidden
+        Names of the activations that hidden nodes can have; empty if there are no hidden nodes.
+    outputs
+        The same for output nodes.
+    """
+    rule = LEARNING_RULES[settings.learning_rule]
+    for name, activations, needs_slopes in (
+        ("output_activation", outputs, rule.needs_output_derivatives),
+        ("activations", hidden, rule.needs_derivatives and not settings.train_only_outputs),
+    ):
+        if needs_slopes and activations and all(ACTIVATIONS[one].is_flat for one in activations):
+            flat = ", ".join(sorted(activations))
+            return Contradiction(
+                (name, "learning_rule"),
+                f"{name} {flat} is not allowed with learning_rule {rule.name}, which needs slopes where {flat} has"
+                " none; evolution_strategy and metropolis do without",
+            )
+    return None
+
+
+def mutated_activations(settings: Settings) -> set[str]:
+    """Return the names of the activations that mutation can give to hidden nodes."""
+    draws = any(getattr(settings, name, 0) > 0 for name in ("p_add_node", "p_change_activation"))
+    return set(settings.activations) if settings.evolves and settings.num_mutations_per_generation and draws else set()
+
+
+def _initial_activations(settings: Settings) -> set[str]:
+    """Activations of the hidden nodes of generation 0."""
+    if settings.hidden_layers is not None:
+        return set(settings.activations[:1]) if settings.hidden_layers else set()
+    return set(settings.activations) if settings.p_initial_add_node > 0 else set()
+
+
+def _architecture(settings: Settings) -> Iterator[Contradiction]:
+    if settings.hidden_layers is not None and settings.network is not None:
+        yield Contradiction(
+            ("hidden_layers", "network"),
+            f"hidden_layers {list(settings.hidden_layers)} and network {settings.network!r} are not allowed together,"
+            " both say what the first network is",
+        )
+    if settings.hidden_layers is not None and min(settings.hidden_layers, default=1) < 1:
+        yield Contradiction(
+            ("hidden_layers",),
+            f"hidden_layers {list(settings.hidden_layers)} is not allowed, every layer must have at least 1 node",
         )
 
 
@@ -145,7 +245,10 @@ def _task(settings: Settings) -> Iterator[Contradiction]:
 def _computation(settings: Settings) -> Iterator[Contradiction]:
     if settings.num_workers == 0:
         yield Contradiction(("num_workers",), "num_workers 0 is not allowed, must be at least 1, or -1 for every core")
-    if settings.use_cuda:
-        yield Contradiction(("use_cuda",), "use_cuda true is not allowed, CUDA is not available yet")
-    if settings.use_torch:
-        yield Contradiction(("use_torch",), "use_torch true is not allowed, PyTorch is not available yet")
+    asked = next((name for name in ("use_cuda", "use_torch") if getattr(settings, name)), "kernel")
+    value = settings.kernel if asked == "kernel" else "true"
+    if asked != "kernel" and settings.kernel == "reference":
+        yield Contradiction((asked, "kernel"), f"{asked} true is not allowed with kernel reference, which is numpy")
+    reason = obstacle(settings.kernel_name)
+    if reason is not None:
+        yield Contradiction((asked,), f"{asked} {value} is not allowed, {reason}")

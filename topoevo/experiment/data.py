@@ -40,14 +40,12 @@ def load_task_of(params: Params, on_progress: Progress | None = None) -> Task:
     return task
 
 
-#: Settings that may change when a run goes on; all the others would make another experiment of it.
-RESUMABLE = (
-    "num_generations",
-    "final_epochs",
-    "test_every",
+#: Settings that may change when a run goes on, besides its length.
+_RESUMABLE = (
     "batch_size_eval",
     "checkpoint_every",
-    "save_networks_every",
+    "control",
+    "num_controls",
     "num_workers",
     "joblib_backend",
     "data_dir",
@@ -55,8 +53,26 @@ RESUMABLE = (
     "dataset",
     "test_file",
 )
+#: The same of evolution alone.
+_RESUMABLE_EVOLUTION = ("num_generations", "final_epochs", "test_every", "save_networks_every")
 #: Settings that have no influence on results.
 _OUTPUT = ("out_dir", "overwrite_output", "resume")
+
+
+def resumable_settings(params: Params) -> tuple[str, ...]:
+    """Return the names of the settings that may change when a run goes on.
+
+    All the others would make another experiment of it: without evolution even the number of epochs, where the learning
+    rate of every step depends on it.
+
+    Parameters
+    ----------
+    params
+        Settings that the run began with.
+    """
+    if params.evolves:
+        return (*_RESUMABLE_EVOLUTION, *_RESUMABLE)
+    return ("num_epochs", *_RESUMABLE) if params.lr_schedule == "constant" else _RESUMABLE
 
 
 def origin_of(params: Params, task: Task) -> dict[str, Any]:
@@ -70,7 +86,7 @@ def origin_of(params: Params, task: Task) -> dict[str, Any]:
     settings = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in params.model_dump().items()
-        if name not in (*RESUMABLE, *_OUTPUT)
+        if name not in (*resumable_settings(params), *_OUTPUT)
     }
     return {"settings": settings, "data": task.provenance}
 

@@ -101,7 +101,7 @@ class DatasetEvaluator:
     seed
         The run's seed.
     feedback_seed
-        Decides feedback weights.
+        Decides feedback weights; None stands for new ones in every training.
     """
 
     rule: LearningRule
@@ -112,11 +112,16 @@ class DatasetEvaluator:
     evaluation_period: str
     num_trials: int
     seed: int
-    feedback_seed: int
+    feedback_seed: int | None
 
     @staticmethod
     def from_params(params: Params, task: Task) -> DatasetEvaluator:
         """Return the evaluator that the settings describe."""
+        return DatasetEvaluator.with_loss(params, Loss[task.loss.upper()])
+
+    @staticmethod
+    def with_loss(params: Params, loss: Loss) -> DatasetEvaluator:
+        """Return the evaluator that the settings describe, for whatever data has such a loss."""
         rule = LEARNING_RULES[params.learning_rule]
         return DatasetEvaluator(
             rule=rule(**params.options_of(rule)),
@@ -130,12 +135,12 @@ class DatasetEvaluator:
                 grad_power=params.grad_power,
             ),
             kernel_name=params.kernel_name,
-            loss=Loss[task.loss.upper()],
+            loss=loss,
             weight_init=params.weight_init,
             evaluation_period=params.evaluation_period,
             num_trials=params.num_trials,
             seed=params.seed,
-            feedback_seed=params.seed if params.feedback_seed is None else params.feedback_seed,
+            feedback_seed=feedback_seed_of(params),
         )
 
     @property
@@ -180,15 +185,13 @@ class DatasetEvaluator:
             losses.append(loss)
             accuracies.append(accuracy)
             trained.append(learner.weights)
-        weights = genome.connections["weight"].copy()
-        weights[network.gene] = trained[int(np.argmin(losses))]
         reward = -float(np.mean(losses))
         accuracy = float(np.mean(accuracies))
         return Evaluation(
             reward,
             reward,
             None if math.isnan(accuracy) else accuracy,
-            weights,
+            learned_weights(genome, network, trained[int(np.argmin(losses))]),
             time.perf_counter() - started,
         )
 
@@ -212,7 +215,7 @@ class DatasetEvaluator:
             loss=self.loss,
             rng=rng,
             weight_init=self.weight_init,
-            feedback_seed=self.feedback_seed,
+            feedback_seed=int(rng.integers(2**63)) if self.feedback_seed is None else self.feedback_seed,
             num_steps=num_steps,
         )
 
@@ -220,6 +223,26 @@ class DatasetEvaluator:
         """One training."""
         learner = self.start(network, rng, shared.epochs.size)
         return learner, learner.train(shared.batches, shared.epochs)
+
+
+def feedback_seed_of(params: Params) -> int:
+    """Return the seed of feedback weights: their own, if they have one, or that of the run."""
+    return params.seed if params.feedback_seed is None else params.feedback_seed
+
+
+def learned_weights(genome: Genome, network: Network, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a weight for every connection gene, float32 [num_connections]; genes that take no part keep theirs.
+
+    Parameters
+    ----------
+    genome, network
+        Genes, and the network that they have developed into.
+    weights
+        Weight of each edge, float32 [num_edges].
+    """
+    genes: NDArray[np.float32] = genome.connections["weight"].copy()
+    genes[network.gene] = weights
+    return genes
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +261,8 @@ class TaskData:
         The run's seed.
     shuffle
         Whether samples come in another order in every generation, and minibatches in every epoch.
+    num_samples
+        Training samples drawn for each generation; None stands for all.
     """
 
     task: Task
@@ -246,6 +271,7 @@ class TaskData:
     batch_size_eval: int
     seed: int
     shuffle: bool = True
+    num_samples: int | None = None
     _laid_out: dict[str, Batches] = field(default_factory=dict)
     _name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -261,15 +287,18 @@ class TaskData:
         generation
             Number of the generation.
         num_epochs
-            Epochs; the setting if None.
+            Epochs over all training samples; None stands for the epochs and samples that the settings have for a
+            generation.
         """
         rng = generator(self.seed, stream, generation)
         order = np.arange(len(self.task.train), dtype=np.int32)
-        num_batches = -(-len(order) // self.batch_size)
-        num_epochs = self.num_epochs if num_epochs is None else num_epochs
-        epochs = np.tile(np.arange(num_batches, dtype=np.int32), (num_epochs, 1))
         if self.shuffle:
             order = rng.permutation(order)
+        if num_epochs is None:
+            order, num_epochs = order[: self.num_samples], self.num_epochs
+        num_batches = -(-len(order) // self.batch_size)
+        epochs = np.tile(np.arange(num_batches, dtype=np.int32), (num_epochs, 1))
+        if self.shuffle:
             epochs = rng.permuted(epochs, axis=1)
         name = f"{self._name}-{stream}-{generation}"
         return SharedData(self.task.train, order, self.batch_size, epochs, name)
@@ -286,11 +315,23 @@ class TaskData:
         kernel
             Backend.
         """
+        network = compile_network(genome)
+        return self.score_network(part, network, network.weight, kernel)
+
+    def score_network(self, part: str, network: Network, weights: NDArray[np.float32], kernel: Kernel) -> TaskScore:
+        """Return how good a network is.
+
+        Parameters
+        ----------
+        part, kernel
+            See `score`.
+        network, weights
+            The network and the weight of each edge, float32 [num_edges].
+        """
         samples: Samples = getattr(self.task, part)
         if part not in self._laid_out:
             self._laid_out[part] = Batches.lay_out(samples.inputs, samples.targets, batch_size=self.batch_size_eval)
-        network = compile_network(genome)
-        outputs = kernel.outputs(network, network.weight, self._laid_out[part])
+        outputs = kernel.outputs(network, weights, self._laid_out[part])
         return score_outputs(self.task, outputs, samples)
 
     @cached_property

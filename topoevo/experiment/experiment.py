@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from topoevo.evolution import Evaluation, Individual, Population
+from topoevo.evolution.descent import population_of, tracker_after
 from topoevo.evolution.reproduction import Reproduction, fraction_of, initial_population
 from topoevo.evolution.selection import ranking
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import check_origin, check_task, origin_of
 from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
+from topoevo.experiment.founder import Founder
 from topoevo.experiment.params import Params
 from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome, TaskScore
 from topoevo.experiment.workers import Workers
@@ -49,6 +51,8 @@ class Experiment:
         Settings.
     task
         Samples.
+    founder
+        Individual 0 of generation 0, whose mutated copies the others are; None stands for random networks.
     observers
         Who is told what happens.
     checkpoint
@@ -62,6 +66,7 @@ class Experiment:
         params: Params,
         task: Task,
         *,
+        founder: Founder | None = None,
         observers: Iterable[Observer] = (),
         checkpoint: Checkpoint | None = None,
         checkpoint_folder: Path | None = None,
@@ -73,11 +78,18 @@ class Experiment:
         self.params = params
         self.task = task
         self.observers = tuple(observers)
-        self.first_generation = 0 if checkpoint is None else checkpoint.population.generation
+        self.num_done = 0 if checkpoint is None else checkpoint.population.generation
+        self.founder = "" if founder is None else founder.words
         self._checkpoint_folder = checkpoint_folder
         self._evaluator = DatasetEvaluator.from_params(params, task)
         self._data = TaskData(
-            task, params.batch_size, params.num_epochs, params.batch_size_eval, params.seed, params.shuffle
+            task,
+            params.batch_size,
+            params.num_epochs,
+            params.batch_size_eval,
+            params.seed,
+            params.shuffle,
+            params.num_samples,
         )
         operators = {name: MUTATIONS[name] for name in params.mutation_probabilities()}
         mutations = {name: operator(**params.options_of(operator)) for name, operator in operators.items()}
@@ -91,15 +103,32 @@ class Experiment:
         )
         self._started = time.perf_counter()
         # Once in this process, before several workers ask for it.
-        prepare_compiled(self.kernel, self._say)
+        prepare_compiled(self.kernel, self._say, loops=(self._evaluator.rule.loop,))
         self._stop_reason = ""
         self._resumable: Checkpoint | None = None
-        if checkpoint is None:
+        self._champion: Champion | None = None
+        self._confirmed: frozenset[str] = frozenset()
+        self._num_evaluations = 0
+        self._digest = ""
+        if checkpoint is not None:
+            self._tracker = checkpoint.tracker
+            self._champion = checkpoint.champion
+            self._confirmed = checkpoint.confirmed
+            self._num_evaluations = checkpoint.num_evaluations
+            self._digest = checkpoint.digest
+            self._next = checkpoint.population
+            self._started -= checkpoint.seconds
+        elif founder is not None:
+            self._tracker = tracker_after(founder.genome)
+            self._next = population_of(
+                founder.genome,
+                params.population_size,
+                mutations=self._reproduction.mutations,
+                tracker=self._tracker,
+                seed=params.seed,
+            )
+        else:
             self._tracker = InnovationTracker()
-            self._champion: Champion | None = None
-            self._confirmed: frozenset[str] = frozenset()
-            self._num_evaluations = 0
-            self._digest = ""
             self._next = initial_population(
                 params.population_size,
                 task.num_inputs,
@@ -113,14 +142,6 @@ class Experiment:
                 tracker=self._tracker,
                 seed=params.seed,
             )
-        else:
-            self._tracker = checkpoint.tracker
-            self._champion = checkpoint.champion
-            self._confirmed = checkpoint.confirmed
-            self._num_evaluations = checkpoint.num_evaluations
-            self._digest = checkpoint.digest
-            self._next = checkpoint.population
-            self._started -= checkpoint.seconds
 
     @property
     def kernel(self) -> Kernel:
@@ -188,7 +209,7 @@ class Experiment:
     def run(self) -> Outcome:
         """Return how the run ended, after all generations that the settings ask for."""
         status, reason = "finished", ""
-        done = self.first_generation
+        done = self.num_done
         error: Exception | None = None
         try:
             for observer in self.observers:
@@ -371,7 +392,7 @@ class Experiment:
             observer.on_message(text)
 
 
-def prepare_compiled(kernel: Kernel, say: Callable[[str], None]) -> None:
+def prepare_compiled(kernel: Kernel, say: Callable[[str], None], *, loops: Iterable[str] = Kernel.LOOPS) -> None:
     """Compile all that a run needs, or load it from the cache.
 
     Parameters
@@ -380,13 +401,16 @@ def prepare_compiled(kernel: Kernel, say: Callable[[str], None]) -> None:
         Backend.
     say
         Told if it takes long.
+    loops
+        Of `Kernel.LOOPS`, those that are needed.
     """
     from topoevo.genome import compiled_graph
 
-    if kernel.needs_compilation():
+    if any(kernel.needs_compilation(loop) for loop in loops):
         say("compiling the numerical kernels, once on this machine (about 20 seconds) ...")
     compiled_graph.prepare()
-    kernel.prepare()
+    for loop in loops:
+        kernel.prepare(loop)
 
 
 def _why_all_failed(record: GenerationRecord) -> str:

@@ -152,7 +152,7 @@ def _is_params_file(word: str) -> bool:
 def _value(text: str | list[str], one: Setting) -> object:
     """Return what the words of a flag stand for."""
     if isinstance(text, list):
-        return [_value(item, one) for item in text]
+        return None if one.is_optional and text == ["null"] else [_value(item, one) for item in text]
     if one.base is str:
         return None if one.is_optional and text == "null" else text
     return resolve_scalar(text)

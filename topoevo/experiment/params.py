@@ -55,7 +55,7 @@ class _CompleteSettings(Settings):
         dict
             Keyword arguments to create the entry with.
         """
-        return {field.name: getattr(self, _setting_name(entry.name, field.name)) for field in _option_fields(entry)}
+        return {option: getattr(self, name) for option, name in option_settings(entry).items()}
 
     def to_yaml(self) -> str:
         """Return a parameter file with every setting in it, which reads back equal."""
@@ -63,6 +63,11 @@ class _CompleteSettings(Settings):
         for one in all_settings():
             by_group[one.group].append(f"{one.name}: {format_value(getattr(self, one.name))}\n")
         return "\n".join(f"# {group}\n" + "".join(lines) for group, lines in by_group.items())
+
+
+def option_settings(entry: Any) -> dict[str, str]:
+    """Return the names of the settings that the options of a registered entry take their values from, by option."""
+    return {field.name: _setting_name(entry.name, field.name) for field in _option_fields(entry)}
 
 
 def _option_fields(entry: Any) -> Iterator[dataclasses.Field[Any]]:
@@ -210,7 +215,8 @@ def _typed(entry: Entry, one: Setting | None) -> object:
     is_number = isinstance(entry.value, (int, float)) and not isinstance(entry.value, bool)
     if one.is_free_text and is_number and entry.text is not None:
         return entry.text
-    return (entry.value,) if one.is_list and isinstance(entry.value, str) else entry.value
+    is_item = one.is_list and (isinstance(entry.value, str) or is_number)
+    return (entry.value,) if is_item else entry.value
 
 
 def _contradictions(values: Mapping[str, object]) -> list[Contradiction]:

@@ -1,10 +1,10 @@
-"""What the experiment announces: generations, champions, the end. Observers turn it into screens and files."""
+"""What a run announces: generations or epochs, champions, the end. Observers turn it into screens and files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,28 @@ from numpy.typing import NDArray
 from topoevo.evolution import Individual, Population
 
 if TYPE_CHECKING:
-    from topoevo.experiment.experiment import Experiment
+    from topoevo.experiment.params import Params
+    from topoevo.tasks.task import Task
+
+
+class Run(Protocol):
+    """What observers may ask a run, be it evolution or the training of one network."""
+
+    @property
+    def params(self) -> Params:
+        """Settings."""
+
+    @property
+    def task(self) -> Task:
+        """Samples."""
+
+    @property
+    def num_done(self) -> int:
+        """Generations, or epochs of a training without evolution, that were finished when it began or went on."""
+
+    @property
+    def founder(self) -> str:
+        """What the first network is, in words; empty if it is a random one."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +57,14 @@ class TaskScore:
 
 @dataclass(frozen=True, eq=False)
 class Champion:
-    """The best network so far, confirmed by a second training on fresh random numbers.
+    """The best network so far, confirmed by a second training on fresh random numbers; or the one that was trained.
 
     Parameters
     ----------
     individual
         Its genome has the weights of the confirming training.
     generation
-        In which it was crowned.
+        In which it was crowned; None without evolution.
     train
         Score on all training samples after that training.
     validation
@@ -53,7 +74,7 @@ class Champion:
     """
 
     individual: Individual
-    generation: int
+    generation: int | None
     train: TaskScore
     validation: TaskScore | None = None
     test: TaskScore | None = None
@@ -112,6 +133,39 @@ class GenerationRecord:
 
 
 @dataclass(frozen=True, eq=False)
+class EpochRecord:
+    """One finished epoch of a training without evolution.
+
+    Parameters
+    ----------
+    epoch
+        Epochs that are finished, from 1.
+    loss
+        Mean over the training samples, each scored just before the step that it takes part in; nats, or scaled squared
+        units.
+    accuracy
+        Fraction of right answers among them; None for a regression.
+    acceptance
+        Fraction of accepted proposals; None where nothing is proposed.
+    validation, test
+        Scores after the epoch, for reporting alone; no validation score without such samples.
+    digest
+        Of the genome with its weights; equal for equal trainings.
+    seconds
+        Duration of ``training``, ``scoring`` and ``complete`` epoch.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float | None
+    acceptance: float | None
+    validation: TaskScore | None
+    test: TaskScore
+    digest: str
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """How a run ended.
 
@@ -122,13 +176,15 @@ class Outcome:
     reason
         Why, where it did not finish; else empty.
     generations, evaluations
-        Finished in total, those before a resume included.
+        Finished in total, those before a resume included; both 0 if one network was trained without evolution.
     seconds
         Wall time in total, that before a resume included.
     digest
-        Of the last evaluated population; empty if there is none.
+        Of the last evaluated population, or of the trained network; empty if there is none.
     champion
-        Best network, tested if the run finished; None if there is none.
+        Best network, tested if the run finished, or the trained one; None if there is none.
+    epochs
+        Finished in total if one network was trained without evolution; else None.
     """
 
     status: str
@@ -138,6 +194,7 @@ class Outcome:
     seconds: float
     digest: str
     champion: Champion | None
+    epochs: int | None = None
 
 
 class Observer:
@@ -146,8 +203,8 @@ class Observer:
     Derive from this class and override what is of interest.
     """
 
-    def on_start(self, experiment: Experiment) -> None:
-        """Hear that evolution begins or goes on; the experiment has ``params`` and ``task``."""
+    def on_start(self, run: Run) -> None:
+        """Hear that a run begins or goes on."""
 
     def on_message(self, text: str) -> None:
         """Hear something that takes time or needs attention, in one line."""
@@ -163,6 +220,12 @@ class Observer:
 
     def on_generation(self, record: GenerationRecord) -> None:
         """Hear that a generation is finished."""
+
+    def on_step(self, epoch: int, done: int, total: int) -> None:
+        """Hear that so many minibatches of an epoch are done, in a training without evolution."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Hear that an epoch of a training without evolution is finished."""
 
     def on_end(self, outcome: Outcome) -> None:
         """Hear that the run is over, whatever the reason."""

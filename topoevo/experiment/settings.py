@@ -76,7 +76,12 @@ class Settings(BaseModel):
     )
 
     batch_size: int = _evaluation(256, "number of samples in a minibatch of training", ge=1, le=10**9)
-    shuffle: bool = _evaluation(True, "whether samples come in a new order in every generation, and minibatches in every epoch")
+    num_samples: int | None = _evaluation(
+        None, "number of training samples drawn for each generation; all if not given", ge=1, le=10**9
+    )
+    shuffle: bool = _evaluation(
+        True, "whether samples come in a new order in every generation, and minibatches in every epoch"
+    )
     batch_size_eval: int = _evaluation(
         1000, "number of samples computed at once when a network is scored", ge=1, le=10**9
     )
@@ -90,8 +95,10 @@ class Settings(BaseModel):
     final_epochs: int = _evaluation(
         0, "number of epochs that the final champion is trained on after evolution", ge=0, le=10**6
     )
-    control: Literal["none", "random", "shuffled"] = _evaluation(
-        "none", "networks that the final champion is compared with: randomly mutated, or with its connections shuffled"
+    control: Literal["none", "random", "shuffled", "shuffled_by_layer"] = _evaluation(
+        "none",
+        "networks of the final champion's size that it is compared with: randomly mutated, or with its connections "
+        "shuffled, nodes keeping their numbers of connections or their layers alone",
     )
     num_controls: int = _evaluation(20, "number of networks that the final champion is compared with", ge=2, le=10**6)
 
@@ -132,9 +139,13 @@ class Settings(BaseModel):
     )
     output_connections: bool = _architecture(False, "whether add_connection may end at an output node")
     hidden_layers: tuple[int, ...] | None = _architecture(
-        None, "sizes of fully connected hidden layers of the first networks, instead of random connections"
+        None, "sizes of the hidden layers of a fully connected first network; others of generation 0 are mutated once"
     )
-    network: Text | None = _architecture(None, "network file that every first network is a copy of")
+    network: Text | None = _architecture(
+        None,
+        "network file or run that the first network is a copy of, with its weights if inherit_weights; the others of "
+        "generation 0 are mutated once",
+    )
     activations: Annotated[tuple[str, ...], Names(lambda: ACTIVATIONS)] = _architecture(
         ("relu",), "activations that new nodes and change_activation draw from"
     )
@@ -178,7 +189,14 @@ class Settings(BaseModel):
     save_networks_every: int = _output(
         0, "number of generations between snapshots of all networks; 0 saves them only at the end", ge=0, le=10**9
     )
-    checkpoint_every: int = _output(1, "number of generations between checkpoints", ge=1, le=10**9)
+    checkpoint_every: int = _output(
+        1, "number of generations, or epochs without evolution, between checkpoints", ge=1, le=10**9
+    )
+
+    @property
+    def evolves(self) -> bool:
+        """Whether there is evolution; otherwise one network is trained."""
+        return self.num_generations > 0
 
     @property
     def kernel_name(self) -> str:

@@ -74,6 +74,7 @@ class Workers:
         genomes: Sequence[Genome],
         shared: SharedData,
         *,
+        stream: Stream = Stream.LEARNING,
         generation: int,
         on_result: Callable[[int, Evaluation], None] = lambda index, evaluation: None,
         on_wait: Callable[[], None] = lambda: None,
@@ -86,7 +87,7 @@ class Workers:
             How, and on what.
         genomes
             Evaluated with the random numbers of their place in this sequence, the largest first.
-        generation
+        stream, generation
             Part of the address of their random numbers.
         on_result
             Called in this thread with each index and evaluation as it arrives.
@@ -95,7 +96,8 @@ class Workers:
         """
         longest_first = sorted(range(len(genomes)), key=lambda index: (-len(genomes[index].connections), index))
         evaluations: dict[int, Evaluation] = {}
-        for index, evaluation in self._results(evaluator, genomes, shared, generation, longest_first, on_wait):
+        address = stream, generation
+        for index, evaluation in self._results(evaluator, genomes, shared, address, longest_first, on_wait):
             evaluations[index] = evaluation
             on_result(index, evaluation)
             on_wait()
@@ -106,19 +108,19 @@ class Workers:
         evaluator: DatasetEvaluator,
         genomes: Sequence[Genome],
         shared: SharedData,
-        generation: int,
+        address: tuple[Stream, int],
         order: list[int],
         on_wait: Callable[[], None],
     ) -> Iterator[tuple[int, Evaluation]]:
         """Pairs of index and evaluation in the order of their arrival."""
         if self.num_workers == 1:
             for index in order:
-                yield from _evaluate_portion(evaluator, [genomes[index]], shared, generation, [index])
+                yield from _evaluate_portion(evaluator, [genomes[index]], shared, address, [index])
             return
         # Every k-th of the sorted list goes into one portion, so that portions take about equally long.
         num_portions = max(1, min(len(order), self.num_workers * _PORTIONS_A_WORKER))
         portions = [order[start::num_portions] for start in range(num_portions)]
-        calls = [(evaluator, [genomes[i] for i in portion], shared, generation, portion) for portion in portions]
+        calls = [(evaluator, [genomes[i] for i in portion], shared, address, portion) for portion in portions]
         if self._threads is not None:
             shared.batches  # noqa: B018 - laid out once, before several threads ask for it
             waiting = {self._threads.submit(_evaluate_portion, *call) for call in calls}
@@ -140,10 +142,15 @@ class Workers:
 
 
 def _evaluate_portion(
-    evaluator: DatasetEvaluator, genomes: list[Genome], shared: SharedData, generation: int, indices: list[int]
+    evaluator: DatasetEvaluator,
+    genomes: list[Genome],
+    shared: SharedData,
+    address: tuple[Stream, int],
+    indices: list[int],
 ) -> list[tuple[int, Evaluation]]:
     """What one worker does at a time."""
+    stream, generation = address
     return [
-        (index, evaluator.evaluate(genome, shared, stream=Stream.LEARNING, generation=generation, index=index))
+        (index, evaluator.evaluate(genome, shared, stream=stream, generation=generation, index=index))
         for index, genome in zip(indices, genomes, strict=True)
     ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,20 @@ from numpy.typing import NDArray
 from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
 from topoevo.errors import GenomeError
 from topoevo.genome.genes import BIAS, CONNECTION_DTYPE, HIDDEN, INPUT, NODE_DTYPE, OUTPUT, UNSET, Role
+from topoevo.genome.graph import Graph
 from topoevo.genome.innovation import InnovationTracker
-from topoevo.genome.topology import longest_path_layers, reachable
+from topoevo.genome.tables import editable, frozen, inserted, kept
+from topoevo.genome.topology import longest_path_layers
 
 if TYPE_CHECKING:
     import networkx
 
+_ACTIVATION_NAMES = np.array([activation.name for activation in ACTIVATIONS_BY_CODE])
+
 _Genes = NDArray[np.void]
+
+#: Innovation number, source, target and weight of a new connection.
+_Gene = tuple[int, int, int, Any]
 
 
 @dataclass(frozen=True)
@@ -64,11 +72,8 @@ class Genome:
     def __post_init__(self) -> None:
         for name, dtype in (("nodes", NODE_DTYPE), ("connections", CONNECTION_DTYPE)):
             genes = np.ascontiguousarray(getattr(self, name), dtype)
-            if genes.flags.writeable:
-                # The caller keeps an array of its own.
-                genes = genes.copy()
-                genes.flags.writeable = False
-            object.__setattr__(self, name, genes)
+            # The caller keeps an array of its own.
+            object.__setattr__(self, name, frozen(genes.copy()) if genes.flags.writeable else genes)
 
     @staticmethod
     def minimal(
@@ -126,29 +131,34 @@ class Genome:
         pairs = [(int(inputs[i]), int(outputs[o])) for i, o in zip(input_rows, output_rows, strict=True)]
         if bias:
             pairs += [(num_inputs, int(output)) for output in outputs]
-        return Genome(nodes, _new_connections([(tracker.connection(s, t), s, t, UNSET) for s, t in pairs]))
+        return Genome(nodes, _new_connections(sorted((tracker.connection(s, t), s, t, UNSET) for s, t in pairs)))
 
     # -- what it is ---------------------------------------------------------------------------------------------
 
     @cached_property
+    def graph(self) -> Graph:
+        """The same graph as columns that refer to rows instead of ids."""
+        return Graph.of(self.nodes, self.connections)
+
+    @property
     def source_row(self) -> NDArray[np.int32]:
         """Row in `nodes` of each connection's source, int32 [num_connections]."""
-        return _frozen(np.searchsorted(self.nodes["id"], self.connections["source"]).astype(np.int32))
+        return self.graph.source
 
-    @cached_property
+    @property
     def target_row(self) -> NDArray[np.int32]:
         """Row in `nodes` of each connection's target, int32 [num_connections]."""
-        return _frozen(np.searchsorted(self.nodes["id"], self.connections["target"]).astype(np.int32))
+        return self.graph.target
 
-    @cached_property
+    @property
     def role(self) -> NDArray[np.int8]:
         """Role of each node as a contiguous column, int8 [num_nodes]."""
-        return _frozen(self.nodes["role"].copy())
+        return self.graph.role
 
-    @cached_property
+    @property
     def enabled(self) -> NDArray[np.bool_]:
         """Whether each connection is enabled, as a contiguous column, bool [num_connections]."""
-        return _frozen(self.connections["enabled"].copy())
+        return self.graph.enabled
 
     @property
     def num_inputs(self) -> int:
@@ -180,7 +190,7 @@ class Genome:
         layer[outputs] = max(int(layer[~outputs].max(initial=0)) + 1, 1)
         return layer
 
-    @cached_property
+    @property
     def active(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which nodes and connections lie on a path from an input to an output.
 
@@ -191,32 +201,24 @@ class Genome:
         connections : ndarray of bool [num_connections]
             Connections from the bias node count if their target is active.
         """
-        from topoevo.genome import compiled_graph
-
-        nodes, connections = compiled_graph.active(self.role, self.source_row, self.target_row, self.enabled)
-        return _frozen(nodes), _frozen(connections)
+        return self.graph.active
 
     @cached_property
     def complexity(self) -> Complexity:
         """Size of the active part."""
-        nodes, connections = self.active
-        role = self.nodes["role"]
-        from_bias = role[self.source_row] == BIAS
-        return Complexity(
-            connections=int(np.count_nonzero(connections & ~from_bias)),
-            biases=int(np.count_nonzero(connections & from_bias)),
-            hidden=int(np.count_nonzero(nodes & (role == HIDDEN))),
-        )
+        from topoevo.genome import compiled_graph
+
+        return Complexity(*compiled_graph.complexity(self.role, self.source_row, *self.active))
 
     @cached_property
     def digest(self) -> str:
         """Hash of every gene, weights included: 16 hexadecimal digits, equal on every platform."""
         content = hashlib.blake2b(digest_size=8)
-        names = ",".join(ACTIVATIONS_BY_CODE[code].name for code in self.nodes["activation"])
+        names = ",".join(_ACTIVATION_NAMES[self.nodes["activation"]].tolist())
         for column in (self.nodes["id"], self.nodes["role"]):
             content.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")).tobytes())
         content.update(names.encode())
-        content.update(self.connections.astype(CONNECTION_DTYPE.newbyteorder("<")).tobytes())
+        content.update(self.connections.astype(CONNECTION_DTYPE.newbyteorder("<"), copy=False).tobytes())
         return content.hexdigest()
 
     # -- edits --------------------------------------------------------------------------------------------------
@@ -246,22 +248,25 @@ class Genome:
             If there is no such enabled connection.
         """
         row = self._connection_row(innovation)
-        old = self.connections[row]
-        if not old["enabled"]:
+        _, source, target, weight, enabled = self.connections[row].item()
+        if not enabled:
             raise GenomeError(f"connection {innovation} is disabled and cannot be split")
-        new = tracker.split(innovation, int(old["source"]), int(old["target"]), self.nodes["id"])
-        unset = bool(np.isnan(old["weight"]))
+        new = tracker.split(innovation, source, target, self.graph.id)
+        graph = self.graph.with_enabled(row, False).with_node(new.node, HIDDEN)
+        middle, source_row, target_row = graph.row(new.node), int(graph.source[row]), int(graph.target[row])
+        unset = math.isnan(weight)
         genes = [
-            (new.incoming, int(old["source"]), new.node, UNSET if unset else np.float32(1)),
-            (new.outgoing, new.node, int(old["target"]), old["weight"]),
+            (new.incoming, source_row, middle, UNSET if unset else 1.0),
+            (new.outgoing, middle, target_row, weight),
         ]
-        bias_id = self.bias_id
-        if bias and bias_id is not None and bias_id != old["source"]:
-            genes.append((tracker.connection(bias_id, new.node), bias_id, new.node, UNSET if unset else np.float32(0)))
-        node = np.array([(new.node, HIDDEN, ACTIVATIONS[activation].code)], NODE_DTYPE)
-        connections = self.connections.copy()
+        bias_id = self.bias_id if bias else None
+        if bias_id is not None and bias_id != source:
+            from_bias = tracker.connection(bias_id, new.node)
+            genes.append((from_bias, graph.row(bias_id), middle, UNSET if unset else 0.0))
+        connections = editable(self.connections)
         connections["enabled"][row] = False
-        return self._with(_merge(self.nodes, node, "id"), connections, _new_connections(genes))
+        node = np.array([(new.node, HIDDEN, ACTIVATIONS[activation].code)], NODE_DTYPE)
+        return _extended(inserted(self.nodes, [middle], node), connections, graph, genes)
 
     def connect(
         self, source: int, target: int, *, tracker: InnovationTracker, weight: np.float32 | float = UNSET
@@ -274,45 +279,43 @@ class Genome:
             If a node is missing, the pair is connected, or the connection would close a cycle, start at an output or
             end at an input.
         """
-        rows = np.flatnonzero((self.connections["source"] == source) & (self.connections["target"] == target))
-        if len(rows):
-            if self.connections["enabled"][rows[0]]:
+        source_row, target_row = self.graph.row(source), self.graph.row(target)
+        row = self.graph.connection(source_row, target_row)
+        if row is not None:
+            if self.enabled[row]:
                 raise GenomeError(f"nodes {source} and {target} are connected already")
-            connections = self.connections.copy()
-            connections["enabled"][rows[0]] = True
-            connections["weight"][rows[0]] = weight
-            return Genome(self.nodes, connections)
-        source_row, target_row = self._node_row(source), self._node_row(target)
-        role = self.nodes["role"]
-        if role[source_row] == OUTPUT or role[target_row] in (INPUT, BIAS):
+            connections = editable(self.connections)
+            connections["enabled"][row] = True
+            connections["weight"][row] = weight
+            return _with_graph(self.nodes, frozen(connections), self.graph.with_enabled(row, True))
+        source_role, target_role = self.role[source_row], self.role[target_row]
+        if source_role == OUTPUT or target_role in (INPUT, BIAS):
             raise GenomeError(
-                f"a connection cannot lead from {Role(role[source_row]).name.lower()} node {source} "
-                f"to {Role(role[target_row]).name.lower()} node {target}"
+                f"a connection cannot lead from {Role(source_role).name.lower()} node {source} "
+                f"to {Role(target_role).name.lower()} node {target}"
             )
-        start = np.zeros(len(self.nodes), np.bool_)
-        start[target_row] = True
-        if reachable(start, self.source_row, self.target_row)[source_row]:
+        if source_role == HIDDEN and self.graph.has_path(target_row, source_row):
             raise GenomeError(f"a connection from node {source} to node {target} would close a cycle")
-        gene = _new_connections([(tracker.connection(source, target), source, target, weight)])
-        return self._with(self.nodes, self.connections, gene)
+        gene = (tracker.connection(source, target), source_row, target_row, weight)
+        return _extended(self.nodes, self.connections, self.graph, [gene])
 
     def without_connection(self, innovation: int) -> Genome:
         """Return a genome without the connection gene `innovation`.
 
         A hidden node that is left with no gene but one from the bias node goes too, with that gene.
         """
+        source, target = self.source_row, self.target_row
         row = self._connection_row(innovation)
-        connections = np.delete(self.connections, row)
-        lost = []
-        bias_id = self.bias_id
-        for end in (self.connections["source"][row], self.connections["target"][row]):
-            is_hidden = self.nodes["role"][self._node_row(int(end))] == HIDDEN
-            touches = (connections["source"] == end) | (connections["target"] == end)
-            if is_hidden and not (touches & (connections["source"] != bias_id)).any():
-                lost.append(end)
-                connections = connections[~touches]
-        nodes = self.nodes[~np.isin(self.nodes["id"], lost)] if lost else self.nodes
-        return Genome(nodes, connections)
+        nodes, connections = np.ones(len(self.nodes), np.bool_), np.ones(len(self.connections), np.bool_)
+        connections[row] = False
+        for end in (source[row], target[row]):
+            touching = connections & ((source == end) | (target == end))
+            if self.role[end] == HIDDEN and not (touching & (self.role[source] != BIAS)).any():
+                nodes[end] = False
+                connections &= ~touching
+        return _with_graph(
+            kept(self.nodes, nodes), kept(self.connections, connections), self.graph.part(nodes, connections)
+        )
 
     def with_activation(self, node: int, activation: str) -> Genome:
         """Return a genome whose node `node` has another activation.
@@ -322,12 +325,12 @@ class Genome:
         GenomeError
             If there is no such node, or it is an input or the bias node.
         """
-        row = self._node_row(node)
+        row = self.graph.row(node)
         if self.nodes["role"][row] in (INPUT, BIAS):
             raise GenomeError(f"node {node} is {Role(self.nodes['role'][row]).name.lower()} and stays linear")
-        nodes = self.nodes.copy()
+        nodes = editable(self.nodes)
         nodes["activation"][row] = ACTIVATIONS[activation].code
-        return Genome(nodes, self.connections)
+        return _with_graph(frozen(nodes), self.connections, self.graph)
 
     def with_weights(self, weights: NDArray[np.float32]) -> Genome:
         """Return a genome with other weights, float32 [num_connections] in the order of the genes.
@@ -339,9 +342,9 @@ class Genome:
         """
         if np.shape(weights) != (len(self.connections),):
             raise GenomeError(f"there are {np.size(weights)} weights for {len(self.connections)} connections")
-        connections = self.connections.copy()
+        connections = editable(self.connections)
         connections["weight"] = weights
-        return Genome(self.nodes, connections)
+        return _with_graph(self.nodes, frozen(connections), self.graph)
 
     # -- checks and exchange ------------------------------------------------------------------------------------
 
@@ -389,54 +392,37 @@ class Genome:
     def __repr__(self) -> str:
         return f"<Genome {self.digest}: {len(self.nodes)} nodes, {len(self.connections)} connections>"
 
-    def _with(self, nodes: _Genes, connections: _Genes, new: _Genes) -> Genome:
-        """A genome with these nodes, and with the connections of this one, perhaps disabled, and new ones."""
-        genome = Genome(nodes, _merge(connections, new, "innovation"))
-        num_nodes = len(self.nodes)
-        if (
-            len(self.connections)
-            and self.connections["innovation"][-1] < new["innovation"][0]
-            and (len(nodes) == num_nodes or nodes["id"][num_nodes - 1] == self.nodes["id"][-1])
-        ):
-            # What was added stands last, so that rows found before are still right.
-            ids = nodes["id"]
-            for end in ("source", "target"):
-                rows = np.searchsorted(ids, new[end]).astype(np.int32)
-                vars(genome)[f"{end}_row"] = _frozen(np.concatenate([getattr(self, f"{end}_row"), rows]))
-        return genome
-
-    def _node_row(self, node: int) -> int:
-        """Row of a node id."""
-        row = int(np.searchsorted(self.nodes["id"], node))
-        if row == len(self.nodes) or self.nodes["id"][row] != node:
-            raise GenomeError(f"there is no node {node}")
-        return row
-
     def _connection_row(self, innovation: int) -> int:
         """Row of an innovation number."""
-        row = int(np.searchsorted(self.connections["innovation"], innovation))
+        row = int(self.connections["innovation"].searchsorted(innovation))
         if row == len(self.connections) or self.connections["innovation"][row] != innovation:
             raise GenomeError(f"there is no connection {innovation}")
         return row
 
 
-_Array = TypeVar("_Array", bound=NDArray[Any])
+def _new_connections(genes: list[_Gene]) -> _Genes:
+    """Enabled connection genes."""
+    return np.array([(*gene, True) for gene in genes], CONNECTION_DTYPE)
 
 
-def _frozen(array: _Array) -> _Array:
-    """The array, read-only: it is handed out again and again."""
-    array.flags.writeable = False
-    return array
+def _places(connections: _Genes, new: _Genes) -> list[int]:
+    """Rows before which new connections are to be sorted in: mostly after the last one."""
+    if not len(connections) or connections["innovation"][-1] < new["innovation"][0]:
+        return [len(connections)] * len(new)
+    return list(connections["innovation"].searchsorted(new["innovation"]).tolist())
 
 
-def _new_connections(genes: list[tuple[int, int, int, Any]]) -> _Genes:
-    """Enabled connection genes from (innovation, source, target, weight), sorted."""
-    return np.array(sorted((i, s, t, w, True) for i, s, t, w in genes), CONNECTION_DTYPE)
+def _extended(nodes: _Genes, connections: _Genes, graph: Graph, genes: list[_Gene]) -> Genome:
+    """The genome of nodes and connections whose graph is known, with new genes, given by rows of nodes, sorted in."""
+    genes = sorted(genes)
+    source, target = [gene[1] for gene in genes], [gene[2] for gene in genes]
+    new = _new_connections([(number, graph.id[s], graph.id[t], weight) for number, s, t, weight in genes])
+    places = _places(connections, new)
+    return _with_graph(nodes, inserted(connections, places, new), graph.with_connections(places, source, target))
 
 
-def _merge(genes: _Genes, new: _Genes, key: str) -> _Genes:
-    """Both tables as one, sorted by `key`."""
-    merged = np.concatenate([genes, new])
-    if len(genes) and genes[key][-1] < new[key][0]:
-        return _frozen(merged)
-    return _frozen(merged[np.argsort(merged[key], kind="stable")])
+def _with_graph(nodes: _Genes, connections: _Genes, graph: Graph) -> Genome:
+    """The genome of two read-only tables whose graph is known."""
+    genome = Genome(nodes, connections)
+    vars(genome)["graph"] = graph
+    return genome

@@ -1,4 +1,4 @@
-"""Order and reachability in a directed graph given as two arrays of edges."""
+"""Order in a directed graph given as two arrays of edges."""
 
 from __future__ import annotations
 
@@ -33,26 +33,6 @@ def longest_path_layers(num_nodes: int, source: NDArray[np.int32], target: NDArr
     if len(layer) < num_nodes:
         raise GenomeError("the connections form a cycle")
     return layer
-
-
-def reachable(starts: NDArray[np.bool_], source: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Return which nodes a path leads to from any of the starts, the starts included.
-
-    Parameters
-    ----------
-    starts
-        Bool [num_nodes].
-    source, target
-        Ends of every edge, int [num_edges]. Exchange them to ask which nodes lead *to* the starts.
-
-    Returns
-    -------
-    ndarray of bool [num_nodes]
-    """
-    from topoevo.genome import compiled_graph
-
-    reached: NDArray[np.bool_] = compiled_graph.reachable(np.array(starts), _edges(source), _edges(target))
-    return reached
 
 
 def _edges(rows: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from topoevo import activations
 from topoevo.compilation import cache_directory, entry_point
 from topoevo.errors import KernelError
-from topoevo.kernels import elementary, passes
+from topoevo.kernels import elementary, lanes, passes
 from topoevo.kernels import prefetch as prefetch_module
 from topoevo.kernels.base import (
     Batches,
@@ -35,29 +35,35 @@ from topoevo.kernels.base import (
     StepScores,
     UpdateRule,
 )
+from topoevo.kernels.lanes import LANES, SUMS, aligned_rows
 from topoevo.kernels.passes import (
-    LINEAR,
-    apply_slope,
+    accuracy_of,
     backward_pass,
+    clear_lanes,
+    collect,
     direct_pass,
+    fetch_inputs,
     forward_pass,
     hebbian_pass,
     learning_rate,
     load_inputs,
-    mean_scores,
+    load_rows,
     output_errors,
     output_products,
+    output_slopes,
     products,
+    scores,
     shape_gradient,
     shape_losses,
+    store_rows,
     update,
 )
 from topoevo.network import Network
 
 #: numba sees that this file has changed, but not the others that its functions are made of.
-SOURCES = tuple(str(module.__file__) for module in (passes, prefetch_module, elementary, activations))
+SOURCES = tuple(str(module.__file__) for module in (passes, lanes, prefetch_module, elementary, activations))
 _CACHE = cache_directory(__file__, *SOURCES)
-_ONE = np.float32(1.0)
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 #: What stands for weights that a rule does not have.
 _NO_FEEDBACK = np.zeros(0, np.float32)
 _NO_DIRECT = np.zeros((0, 1), np.float32)
@@ -66,63 +72,82 @@ _NO_EDGES = np.zeros(0, np.bool_)
 
 @entry_point(_CACHE)
 def _train(
-    input_index, num_sources, num_outputs, activation, row_start, source, target, out_start, edge,
-    weights, plastic, feedback, propagate, direct, hebbian, hebbian_lr, decorrelate,
+    input_index, num_sources, num_outputs, activation, row_start, source, out_start, edge, out_target,
+    weights, plastic, feedback, has_feedback, propagate, direct, hebbian, hebbian_lr, decorrelate,
     rule, lr, final_lr_ratio, schedule, first_decay, second_decay, epsilon, weight_decay, decoupled,
     max_grad_norm, grad_power,
     steps_before, num_steps, first, second,
     inputs, labels, values, sizes, order, loss_kind, losses, accuracies,
 ):  # fmt: skip
     """Train; see `Kernel.train`. Returns the number of steps taken."""
-    batch_size = inputs.shape[2]
     num_computed = len(activation)
     num_nodes = num_sources + num_computed
+    num_edges = len(weights)
     first_output = num_nodes - num_outputs
-    activities = np.ones((num_nodes, batch_size), np.float32)
-    weighted_inputs = np.empty((num_computed, batch_size), np.float32)
-    errors = np.zeros((num_nodes, batch_size), np.float32)
-    top = np.empty(batch_size, np.float32)
-    total = np.empty(batch_size, np.float32)
-    answer = np.empty(batch_size, np.int32)
-    gradient = np.zeros(len(weights), np.float32)
-    changes = np.zeros(len(hebbian), np.float32)
+    output_edges = np.arange(row_start[num_computed - num_outputs], num_edges)
+    rows = np.arange(num_nodes)
+    activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_nodes, LANES)
+    activities[:] = _ONE
+    weighted_inputs = aligned_rows(num_computed, LANES)
+    sums = aligned_rows(num_edges if propagate else len(output_edges), SUMS)
+    changes, change = aligned_rows(len(hebbian), SUMS), np.zeros(len(hebbian), np.float32)
+    top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    answer = np.empty(LANES, np.int32)
+    gradient = np.zeros(num_edges, np.float32)
+    out_weights = np.empty(num_edges, np.float32)
     for step in range(len(order)):
         batch = order[step]
         n = sizes[batch]
-        load_inputs(input_index, inputs, batch, order[min(step + 1, len(order) - 1)], n, activities)
-        forward_pass(num_sources, activation, row_start, source, weights, n, weighted_inputs, activities)
-        loss, accuracy = mean_scores(
-            loss_kind, activities, first_output, labels[batch, 0], values[batch], top, total, answer, n
-        )
+        for k in range(num_edges):
+            out_weights[k] = feedback[edge[k]] if has_feedback else weights[edge[k]]
+        loss, right = 0.0, 0
+        for start in range(0, n, LANES):
+            size = min(LANES, n - start)
+            fetch_inputs(input_index, inputs, order[min(step + 1, len(order) - 1)], start)
+            load_inputs(input_index, inputs, batch, start, size, activities)
+            forward_pass(num_sources, activation, row_start, source, weights, weighted_inputs, activities)
+            block_loss, block_right = scores(
+                loss_kind, activities, num_outputs, labels[batch, 0], values[batch], start, size, top, total, answer
+            )
+            loss += block_loss
+            right += block_right
+            output_errors(
+                loss_kind, activities, num_outputs, labels[batch, 0], values[batch], start, size, top, total, errors
+            )
+            output_slopes(num_sources, num_outputs, activation, weighted_inputs, activities, errors)
+            if not propagate:
+                output_products(num_outputs, row_start, source, errors, activities, sums)
+            elif len(direct):
+                direct_pass(
+                    num_sources, num_outputs, activation, out_start, out_target, direct,
+                    weighted_inputs, activities, errors, sums,
+                )  # fmt: skip
+            else:
+                backward_pass(
+                    num_sources, num_outputs, activation, out_start, out_target, out_weights, rows,
+                    weighted_inputs, activities, errors, sums,
+                )  # fmt: skip
+            if len(hebbian):
+                clear_lanes(activities, 0, size)
+                hebbian_pass(first_output, out_start, out_target, out_weights, activities, decorrelate, changes)
+                activities[len(input_index) : num_sources] = _ONE
+        loss /= n
         if not np.isfinite(loss):
             return step
-        losses[step], accuracies[step] = loss, accuracy
-        output_errors(loss_kind, activities, first_output, labels[batch, 0], values[batch], top, total, errors, n)
-        for row in range(first_output, num_nodes):
-            node = row - num_sources
-            if activation[node] != LINEAR:
-                apply_slope(activation[node], weighted_inputs, node, activities, row, errors, n)
-        if not propagate:
-            output_products(num_outputs, row_start, source, errors, activities, gradient, n)
-        elif len(direct):
-            direct_pass(
-                num_sources, num_outputs, activation, target, out_start, edge, direct,
-                weighted_inputs, activities, errors, gradient, n,
-            )  # fmt: skip
+        losses[step], accuracies[step] = loss, accuracy_of(loss_kind, right, n)
+        if propagate:
+            collect(sums, edge, gradient)
         else:
-            backward_pass(
-                num_sources, num_outputs, activation, target, out_start, edge, feedback,
-                weighted_inputs, activities, errors, gradient, n,
-            )  # fmt: skip
+            collect(sums, output_edges, gradient)
         mean = _ONE / np.float32(n)
-        for e in range(len(gradient)):
+        for e in range(num_edges):
             gradient[e] *= mean
         if len(hebbian):
-            hebbian_pass(first_output, target, out_start, edge, weights, activities, decorrelate, top, changes, n)
+            collect(changes, edge, change)
             rate = np.float32(hebbian_lr) * mean
-            for e in range(len(hebbian)):
+            for e in range(num_edges):
                 if hebbian[e]:
-                    weights[e] += rate * changes[e]
+                    weights[e] += rate * change[e]
         shape_gradient(max_grad_norm, grad_power, gradient, plastic)
         update(
             rule, learning_rate(lr, final_lr_ratio, schedule, steps_before + step, num_steps), first_decay,
@@ -142,47 +167,47 @@ def _train_by_perturbations(
     inputs, labels, values, sizes, order, loss_kind, rng, losses, accuracies,
 ):  # fmt: skip
     """Train; see `Kernel.train_by_perturbations`. Returns the number of steps taken."""
-    batch_size = inputs.shape[2]
     num_computed = len(activation)
-    first_output = num_sources + num_computed - num_outputs
-    activities = np.ones((num_sources + num_computed, batch_size), np.float32)
-    weighted_inputs = np.empty((num_computed, batch_size), np.float32)
-    top = np.empty(batch_size, np.float32)
-    total = np.empty(batch_size, np.float32)
-    answer = np.empty(batch_size, np.int32)
+    activities, weighted_inputs = aligned_rows(num_sources + num_computed, LANES), aligned_rows(num_computed, LANES)
+    activities[:] = _ONE
+    top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    answer = np.empty(LANES, np.int32)
     learned = np.flatnonzero(plastic)
     num_noises = num_candidates // 2 if antithetic else num_candidates
     candidate = weights.copy()
-    found = np.empty(num_candidates, np.float64)
+    # The losses of the candidates, antithetic ones after all others, and last that of the network itself.
+    found = np.empty(num_candidates + 1, np.float64)
     shaped = np.empty(num_candidates, np.float64)
     gradient = np.zeros(len(weights), np.float32)
     for step in range(len(order)):
         batch = order[step]
         n = sizes[batch]
-        load_inputs(input_index, inputs, batch, order[min(step + 1, len(order) - 1)], n, activities)
         noise = rng.standard_normal((num_noises, len(learned)), dtype=np.float32)
-        loss, accuracy = 0.0, 0.0
-        # The network itself, then its candidates; antithetic ones come after all others.
-        for i in range(-1, num_candidates):
-            if i >= 0:
+        found[:] = 0.0
+        right = 0
+        for start in range(0, n, LANES):
+            size = min(LANES, n - start)
+            load_inputs(input_index, inputs, batch, start, size, activities)
+            for i in range(num_candidates + 1):
                 deviation = np.float32(sigma if i < num_noises else -sigma)
+                if i == num_candidates:
+                    deviation = _ZERO
                 for k in range(len(learned)):
                     candidate[learned[k]] = weights[learned[k]] + deviation * noise[i % num_noises, k]
-            else:
-                candidate[:] = weights
-            forward_pass(num_sources, activation, row_start, source, candidate, n, weighted_inputs, activities)
-            score = mean_scores(
-                loss_kind, activities, first_output, labels[batch, 0], values[batch], top, total, answer, n
-            )
-            if not np.isfinite(score[0]):
-                return step
-            if i >= 0:
-                found[i] = score[0]
-            else:
-                loss, accuracy = score
-        losses[step], accuracies[step] = loss, accuracy
-        shape_losses(shaping, sigma, found, shaped)
-        gradient[:] = 0
+                forward_pass(num_sources, activation, row_start, source, candidate, weighted_inputs, activities)
+                block_loss, block_right = scores(
+                    loss_kind, activities, num_outputs, labels[batch, 0], values[batch], start, size,
+                    top, total, answer,
+                )  # fmt: skip
+                found[i] += block_loss
+                if i == num_candidates:
+                    right += block_right
+        found /= n
+        if not np.isfinite(found).all():
+            return step
+        losses[step], accuracies[step] = found[num_candidates], accuracy_of(loss_kind, right, n)
+        shape_losses(shaping, sigma, found[:num_candidates], shaped)
+        gradient[:] = _ZERO
         for i in range(num_noises):
             opposite = shaped[num_noises + i] if antithetic else 0.0
             strength = np.float32((shaped[i] - opposite) / num_candidates)
@@ -204,19 +229,15 @@ def _train_by_proposals(
     inputs, labels, values, sizes, order, loss_kind, rng, losses, accuracies, acceptances,
 ):  # fmt: skip
     """Train; see `Kernel.train_by_proposals`. Returns the number of steps taken and the scale reached."""
-    batch_size = inputs.shape[2]
     num_computed = len(activation)
-    first_output = num_sources + num_computed - num_outputs
-    activities = np.ones((num_sources + num_computed, batch_size), np.float32)
-    weighted_inputs = np.empty((num_computed, batch_size), np.float32)
-    top = np.empty(batch_size, np.float32)
-    total = np.empty(batch_size, np.float32)
-    answer = np.empty(batch_size, np.int32)
+    activities, weighted_inputs = aligned_rows(num_sources + num_computed, LANES), aligned_rows(num_computed, LANES)
+    activities[:] = _ONE
+    top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    answer = np.empty(LANES, np.int32)
     candidate = weights.copy()
     for step in range(len(order)):
         batch = order[step]
         n = sizes[batch]
-        load_inputs(input_index, inputs, batch, order[min(step + 1, len(order) - 1)], n, activities)
         present = 0.0
         num_accepted = 0
         # The network itself, then the proposals.
@@ -226,15 +247,23 @@ def _train_by_proposals(
                 noise = rng.standard_normal((len(weights),), dtype=np.float32)
                 for e in range(len(weights)):
                     candidate[e] += np.float32(scale * deviation[e] * np.float64(noise[e]))
-            forward_pass(num_sources, activation, row_start, source, candidate, n, weighted_inputs, activities)
-            proposed, accuracy = mean_scores(
-                loss_kind, activities, first_output, labels[batch, 0], values[batch], top, total, answer, n
-            )
+            proposed, right = 0.0, 0
+            for start in range(0, n, LANES):
+                size = min(LANES, n - start)
+                load_inputs(input_index, inputs, batch, start, size, activities)
+                forward_pass(num_sources, activation, row_start, source, candidate, weighted_inputs, activities)
+                block_loss, block_right = scores(
+                    loss_kind, activities, num_outputs, labels[batch, 0], values[batch], start, size,
+                    top, total, answer,
+                )  # fmt: skip
+                proposed += block_loss
+                right += block_right
+            proposed /= n
             if i == 0:
                 if not np.isfinite(proposed):
                     return step, scale
                 present = proposed
-                losses[step], accuracies[step] = proposed, accuracy
+                losses[step], accuracies[step] = proposed, accuracy_of(loss_kind, right, n)
                 continue
             accepted = proposed <= present
             if beta < np.inf:
@@ -254,77 +283,115 @@ def _train_by_proposals(
 @entry_point(_CACHE)
 def _outputs(input_index, num_sources, num_outputs, activation, row_start, source, weights, inputs, sizes, outputs):
     """Output activities of all minibatches into `outputs` [num_outputs, num_samples]."""
-    batch_size = inputs.shape[2]
     num_computed = len(activation)
-    activities = np.ones((num_sources + num_computed, batch_size), np.float32)
-    weighted_inputs = np.empty((num_computed, batch_size), np.float32)
-    first_output = num_sources + num_computed - num_outputs
+    num_nodes = num_sources + num_computed
+    activities, weighted_inputs = aligned_rows(num_nodes, LANES), aligned_rows(num_computed, LANES)
+    activities[:] = _ONE
     done = 0
     for batch in range(len(sizes)):
         n = sizes[batch]
-        load_inputs(input_index, inputs, batch, min(batch + 1, len(sizes) - 1), n, activities)
-        forward_pass(num_sources, activation, row_start, source, weights, n, weighted_inputs, activities)
-        for k in range(num_outputs):
-            for j in range(n):
-                outputs[k, done + j] = activities[first_output + k, j]
+        for start in range(0, n, LANES):
+            size = min(LANES, n - start)
+            fetch_inputs(input_index, inputs, min(batch + 1, len(sizes) - 1), start)
+            load_inputs(input_index, inputs, batch, start, size, activities)
+            forward_pass(num_sources, activation, row_start, source, weights, weighted_inputs, activities)
+            store_rows(activities, num_nodes - num_outputs, outputs, done + start, size)
         done += n
+
+
+# -- single primitives: blocks of whole matrices ----------------------------------------------------------------
 
 
 @entry_point(_CACHE)
 def _forward(
-    input_index, num_sources, num_outputs, activation, row_start, source, weights, inputs, weighted_inputs, activities
+    input_index, num_sources, num_outputs, activation, row_start, source, weights, inputs,
+    all_weighted_inputs, all_activities,
 ):  # fmt: skip
     """See `Kernel.forward`."""
+    num_computed = len(activation)
+    activities = aligned_rows(num_sources + num_computed, LANES)
+    activities[:] = _ONE
+    weighted_inputs = aligned_rows(num_computed, LANES)
     n = inputs.shape[2]
-    load_inputs(input_index, inputs, 0, 0, n, activities)
-    forward_pass(num_sources, activation, row_start, source, weights, n, weighted_inputs, activities)
+    for start in range(0, n, LANES):
+        size = min(LANES, n - start)
+        load_inputs(input_index, inputs, 0, start, size, activities)
+        forward_pass(num_sources, activation, row_start, source, weights, weighted_inputs, activities)
+        store_rows(weighted_inputs, 0, all_weighted_inputs, start, size)
+        store_rows(activities, 0, all_activities, start, size)
 
 
 @entry_point(_CACHE)
-def _output_errors(loss_kind, activities, labels, values, errors):
+def _output_errors(loss_kind, outputs, labels, values, all_errors):
     """See `Kernel.output_errors`."""
-    n = activities.shape[1]
-    top, total = np.empty(n, np.float32), np.empty(n, np.float32)
-    mean_scores(loss_kind, activities, 0, labels[0], values, top, total, np.empty(n, np.int32), n)
-    output_errors(loss_kind, activities, 0, labels[0], values, top, total, errors, n)
+    num_outputs, n = outputs.shape
+    rows, errors = aligned_rows(num_outputs, LANES), aligned_rows(num_outputs, LANES)
+    top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    answer = np.empty(LANES, np.int32)
+    for start in range(0, n, LANES):
+        size = min(LANES, n - start)
+        load_rows(outputs, start, size, rows)
+        scores(loss_kind, rows, num_outputs, labels[0], values, start, size, top, total, answer)
+        output_errors(loss_kind, rows, num_outputs, labels[0], values, start, size, top, total, errors)
+        store_rows(errors, 0, all_errors, start, size)
 
 
 @entry_point(_CACHE)
 def _backward(
-    num_sources, num_outputs, activation, target, out_start, edge, feedback, direct, weighted_inputs, activities,
-    errors, gradient,
+    num_sources, num_outputs, activation, out_start, edge, out_target, feedback, direct,
+    all_weighted_inputs, all_activities, all_errors,
 ):  # fmt: skip
-    """See `Kernel.backward` and `Kernel.direct_errors`; `errors` holds the output errors before."""
-    n = activities.shape[1]
-    for row in range(len(activities) - num_outputs, len(activities)):
-        apply_slope(activation[row - num_sources], weighted_inputs, row - num_sources, activities, row, errors, n)
-    if len(direct):
-        direct_pass(
-            num_sources, num_outputs, activation, target, out_start, edge, direct,
-            weighted_inputs, activities, errors, gradient, n,
-        )  # fmt: skip
-    else:
-        backward_pass(
-            num_sources, num_outputs, activation, target, out_start, edge, feedback,
-            weighted_inputs, activities, errors, gradient, n,
-        )  # fmt: skip
+    """See `Kernel.backward` and `Kernel.direct_errors`; `all_errors` holds the output errors before."""
+    num_nodes, n = all_activities.shape
+    activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_nodes, LANES)
+    weighted_inputs, sums = aligned_rows(len(activation), LANES), aligned_rows(len(edge), SUMS)
+    rows = np.arange(num_nodes)
+    out_feedback = np.zeros(len(edge), np.float32)
+    for k in range(len(feedback)):
+        out_feedback[k] = feedback[edge[k]]
+    for start in range(0, n, LANES):
+        size = min(LANES, n - start)
+        load_rows(all_activities, start, size, activities)
+        load_rows(all_weighted_inputs, start, size, weighted_inputs)
+        load_rows(all_errors, start, size, errors)
+        output_slopes(num_sources, num_outputs, activation, weighted_inputs, activities, errors)
+        if len(direct):
+            direct_pass(
+                num_sources, num_outputs, activation, out_start, out_target, direct,
+                weighted_inputs, activities, errors, sums,
+            )  # fmt: skip
+        else:
+            backward_pass(
+                num_sources, num_outputs, activation, out_start, out_target, out_feedback, rows,
+                weighted_inputs, activities, errors, sums,
+            )  # fmt: skip
+        store_rows(errors, 0, all_errors, start, size)
 
 
 @entry_point(_CACHE)
-def _hebbian_changes(first_output, target, out_start, edge, weights, activities, decorrelate, changes):
-    """See `Kernel.hebbian_changes`."""
-    n = activities.shape[1]
-    known = np.empty(n, np.float32)
-    hebbian_pass(first_output, target, out_start, edge, weights, activities, decorrelate, known, changes, n)
-
-
-@entry_point(_CACHE)
-def _edge_products(target, out_start, edge, errors, activities, gradient):
+def _edge_products(out_start, edge, out_target, all_errors, all_activities, gradient):
     """See `Kernel.edge_products`."""
-    for row in range(len(activities)):
-        products(
-            gradient, errors, activities, row, target, edge, out_start[row], out_start[row + 1], activities.shape[1]
-        )
+    num_nodes, n = all_activities.shape
+    activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_nodes, LANES)
+    sums = aligned_rows(len(edge), SUMS)
+    for start in range(0, n, LANES):
+        size = min(LANES, n - start)
+        load_rows(all_activities, start, size, activities)
+        load_rows(all_errors, start, size, errors)
+        products(0, num_nodes, out_start, out_target, errors, activities, sums)
+    collect(sums, edge, gradient)
+
+
+@entry_point(_CACHE)
+def _hebbian_changes(first_output, out_start, edge, out_target, weights, all_activities, decorrelate, change):
+    """See `Kernel.hebbian_changes`."""
+    num_nodes, n = all_activities.shape
+    activities, sums = aligned_rows(num_nodes, LANES), aligned_rows(len(edge), SUMS)
+    out_weights = weights[edge]
+    for start in range(0, n, LANES):
+        load_rows(all_activities, start, min(LANES, n - start), activities)
+        hebbian_pass(first_output, out_start, out_target, out_weights, activities, decorrelate, sums)
+    collect(sums, edge, change)
 
 
 @entry_point(_CACHE)
@@ -427,10 +494,9 @@ class CompiledKernel(Kernel):
         """Errors of all nodes, along the edges or, if there are `direct` weights, along those."""
         errors = np.zeros_like(activities)
         errors[-network.num_outputs :] = output_errors
-        gradient = np.zeros(network.num_edges, np.float32)
         _backward(
-            network.num_sources, network.num_outputs, network.activation, *_outgoing(network),
-            *_frozen(feedback, direct, weighted_inputs, activities), errors, gradient,
+            network.num_sources, network.num_outputs, *_frozen(network.activation), *_outgoing(network),
+            *_frozen(feedback, direct, weighted_inputs, activities), errors,
         )  # fmt: skip
         return errors
 
@@ -484,7 +550,8 @@ class CompiledKernel(Kernel):
         with _contiguous(weights) as own:
             state.steps += _train(
                 *_incoming(network), *_outgoing(network),
-                own, *_frozen(p.plastic, own if p.feedback is None else p.feedback), p.propagate,
+                own, *_frozen(p.plastic, _NO_FEEDBACK if p.feedback is None else p.feedback), p.feedback is not None,
+                p.propagate,
                 *_frozen(
                     _NO_DIRECT if p.direct is None else p.direct, _NO_EDGES if p.hebbian is None else p.hebbian
                 ),
@@ -593,8 +660,9 @@ def _incoming(network: Network) -> tuple[Any, ...]:
 
 
 def _outgoing(network: Network) -> list[NDArray[Any]]:
-    """What a backward pass needs: targets of edges, and edges by source."""
-    return _frozen(network.target, *network.outgoing)
+    """What a backward pass needs: edges by source, and the target of each of them."""
+    start, edge = network.outgoing
+    return _frozen(start, edge, network.target[edge])
 
 
 def _scalars(optimization: Optimization) -> tuple[Any, ...]:

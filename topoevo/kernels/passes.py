@@ -1,10 +1,11 @@
 """The loops of the compiled backend: one function is one loop nest with a name from the theory.
 
-Each loop runs over the samples of a minibatch, which are contiguous, and handles several edges at a time so that a
-row that stays the same is loaded once. Every function has its twin in `topoevo.kernels.reference`.
+They work on one block of a minibatch at a time, `LANES` samples side by side: a matrix is [row, LANES], and one row of
+it fits into vector registers (`topoevo.kernels.lanes`). Products of edges add up over blocks in `sums` [edge, SUMS].
+Every function has its twin in `topoevo.kernels.reference`.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, call-arg"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, call-arg, var-annotated, unreachable"
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from topoevo.activations import ACTIVATIONS_BY_CODE
 from topoevo.compilation import inlined_loop
 from topoevo.kernels import elementary
 from topoevo.kernels.base import Loss, Schedule, Shaping, UpdateRule
+from topoevo.kernels.lanes import LANES, SUMS, add_product, add_scaled, load, load_samples, store, zeros
 from topoevo.kernels.prefetch import LINE, prefetch
 
 _SGD, _ADAM, _RMSPROP, _NONE = (
@@ -42,21 +44,21 @@ def _vectorizing(function: Callable[..., Any]) -> Any:
 
 
 def _activate_one_of(table):
-    """Loop ``activate(code, weighted_inputs, node, activities, row, n)`` that knows the given activations."""
+    """Loop ``activate(code, weighted_inputs, node, activities, row)`` that knows the given activations."""
 
     @inlined_loop
-    def unknown(code, weighted_inputs, node, activities, row, n):
-        for j in range(n):
+    def unknown(code, weighted_inputs, node, activities, row):
+        for j in range(LANES):
             activities[row, j] = np.float32(np.nan)
 
     def also(known, value, otherwise):
         @inlined_loop
-        def activate(code, weighted_inputs, node, activities, row, n):
+        def activate(code, weighted_inputs, node, activities, row):
             if code == known:
-                for j in range(n):
+                for j in range(LANES):
                     activities[row, j] = value(weighted_inputs[node, j])
             else:
-                otherwise(code, weighted_inputs, node, activities, row, n)
+                otherwise(code, weighted_inputs, node, activities, row)
 
         return activate
 
@@ -67,20 +69,20 @@ def _activate_one_of(table):
 
 
 def _apply_slope_of(table):
-    """Loop ``apply_slope(code, weighted_inputs, node, activities, row, errors, n)``: errors times dy/dz, in place."""
+    """Loop ``apply_slope(code, weighted_inputs, node, activities, row, errors)``: errors times dy/dz, in place."""
 
     @inlined_loop
-    def unknown(code, weighted_inputs, node, activities, row, errors, n):
+    def unknown(code, weighted_inputs, node, activities, row, errors):
         pass
 
     def also(known, derivative, otherwise):
         @inlined_loop
-        def apply_slope(code, weighted_inputs, node, activities, row, errors, n):
+        def apply_slope(code, weighted_inputs, node, activities, row, errors):
             if code == known:
-                for j in range(n):
+                for j in range(LANES):
                     errors[row, j] *= derivative(weighted_inputs[node, j], activities[row, j])
             else:
-                otherwise(code, weighted_inputs, node, activities, row, errors, n)
+                otherwise(code, weighted_inputs, node, activities, row, errors)
 
         return apply_slope
 
@@ -94,120 +96,103 @@ activate = _activate_one_of(ACTIVATIONS_BY_CODE)
 apply_slope = _apply_slope_of(ACTIVATIONS_BY_CODE)
 
 
-# -- passes over one minibatch ----------------------------------------------------------------------------------
+# -- blocks of samples ------------------------------------------------------------------------------------------
 
 
 @inlined_loop
-def _weighted_input(weighted_inputs, node, activities, source, weights, start, stop, n):
-    """z = sum over edges of w x."""
-    for j in range(n):
-        weighted_inputs[node, j] = _ZERO
-    e = start
-    while e + 8 <= stop:
-        s0, s1, s2, s3 = source[e], source[e + 1], source[e + 2], source[e + 3]
-        s4, s5, s6, s7 = source[e + 4], source[e + 5], source[e + 6], source[e + 7]
-        w0, w1, w2, w3 = weights[e], weights[e + 1], weights[e + 2], weights[e + 3]
-        w4, w5, w6, w7 = weights[e + 4], weights[e + 5], weights[e + 6], weights[e + 7]
-        for j in range(n):
-            weighted_inputs[node, j] += (
-                w0 * activities[s0, j]
-                + w1 * activities[s1, j]
-                + w2 * activities[s2, j]
-                + w3 * activities[s3, j]
-                + w4 * activities[s4, j]
-                + w5 * activities[s5, j]
-                + w6 * activities[s6, j]
-                + w7 * activities[s7, j]
-            )
-        e += 8
-    while e + 2 <= stop:
-        s0, s1 = source[e], source[e + 1]
-        w0, w1 = weights[e], weights[e + 1]
-        for j in range(n):
-            weighted_inputs[node, j] += w0 * activities[s0, j] + w1 * activities[s1, j]
-        e += 2
-    if e < stop:
-        s0, w0 = source[e], weights[e]
-        for j in range(n):
-            weighted_inputs[node, j] += w0 * activities[s0, j]
+def fetch_inputs(input_index, inputs, batch, first):
+    """Fetch a part of a minibatch into the cache: the blocks of the one before it fetch all of its rows together."""
+    num_rows, num_samples = len(input_index), inputs.shape[2]
+    for i in range(num_rows * first // num_samples, num_rows * min(first + LANES, num_samples) // num_samples):
+        for j in range(0, num_samples, LINE):
+            prefetch(inputs, batch, input_index[i], j)
 
 
 @inlined_loop
-def load_inputs(input_index, inputs, batch, next_batch, n, activities):
-    """Activities of the input rows; meanwhile the next minibatch is fetched into the cache."""
+def load_inputs(input_index, inputs, batch, first, size, activities):
+    """Activities of the input rows.
+
+    Lanes beyond the block's size repeat its first sample, so that they are no harder to compute than a real one.
+    """
+    if size == LANES:
+        for i in range(len(input_index)):
+            store(activities, i, load_samples(inputs, batch, input_index[i], first))
+        return
     for i in range(len(input_index)):
         k = input_index[i]
-        for j in range(0, inputs.shape[2], LINE):
-            prefetch(inputs, next_batch, k, j)
-        for j in range(n):
-            activities[i, j] = inputs[batch, k, j]
+        for j in range(size):
+            activities[i, j] = inputs[batch, k, first + j]
+        for j in range(size, LANES):
+            activities[i, j] = inputs[batch, k, first]
 
 
 @inlined_loop
-def forward_pass(num_sources, activation, row_start, source, weights, n, weighted_inputs, activities):
+def load_rows(matrix, first, size, rows):
+    """Rows of a whole matrix [row, sample] into a block; 0 beyond its size."""
+    for row in range(len(rows)):
+        for j in range(size):
+            rows[row, j] = matrix[row, first + j]
+        for j in range(size, LANES):
+            rows[row, j] = _ZERO
+
+
+@inlined_loop
+def store_rows(rows, first_row, matrix, first, size):
+    """Rows of a block, from `first_row` on, into a whole matrix [row, sample]."""
+    for row in range(len(matrix)):
+        for j in range(size):
+            matrix[row, first + j] = rows[first_row + row, j]
+
+
+@inlined_loop
+def clear_lanes(rows, first_row, size):
+    """Zero beyond a block's size, so that those lanes add nothing to products."""
+    for row in range(first_row, len(rows)):
+        for j in range(size, LANES):
+            rows[row, j] = _ZERO
+
+
+@inlined_loop
+def collect(sums, edge, gradient):
+    """gradient[edge[k]] = what has added up in row k of the sums, which start from zero again."""
+    for k in range(len(edge)):
+        total = _ZERO
+        for j in range(SUMS):
+            total += sums[k, j]
+            sums[k, j] = _ZERO
+        gradient[edge[k]] = total
+
+
+# -- passes over one block --------------------------------------------------------------------------------------
+
+
+@inlined_loop
+def forward_pass(num_sources, activation, row_start, source, weights, weighted_inputs, activities):
     """Activities of the computed nodes; the rows of inputs and bias are set by the caller."""
     for node in range(len(activation)):
-        _weighted_input(weighted_inputs, node, activities, source, weights, row_start[node], row_start[node + 1], n)
-        activate(activation[node], weighted_inputs, node, activities, num_sources + node, n)
+        z = zeros()
+        for e in range(row_start[node], row_start[node + 1]):
+            z = add_scaled(z, weights[e], load(activities, source[e]))
+        store(weighted_inputs, node, z)
+        activate(activation[node], weighted_inputs, node, activities, num_sources + node)
 
 
 @inlined_loop
-def products(gradient, errors, activities, row, target, edge, start, stop, n):
-    """g = sum over samples of error(target) x(row), for the edges out of one row."""
-    k = start
-    while k + 4 <= stop:
-        e0, e1, e2, e3 = edge[k], edge[k + 1], edge[k + 2], edge[k + 3]
-        t0, t1, t2, t3 = target[e0], target[e1], target[e2], target[e3]
-        g0 = g1 = g2 = g3 = _ZERO
-        for j in range(n):
-            x = activities[row, j]
-            g0 += errors[t0, j] * x
-            g1 += errors[t1, j] * x
-            g2 += errors[t2, j] * x
-            g3 += errors[t3, j] * x
-        gradient[e0], gradient[e1], gradient[e2], gradient[e3] = g0, g1, g2, g3
-        k += 4
-    while k < stop:
-        e0 = edge[k]
-        t0 = target[e0]
-        g0 = _ZERO
-        for j in range(n):
-            g0 += errors[t0, j] * activities[row, j]
-        gradient[e0] = g0
-        k += 1
+def output_slopes(num_sources, num_outputs, activation, weighted_inputs, activities, errors):
+    """Errors of the outputs, from those of their activities."""
+    for row in range(len(activities) - num_outputs, len(activities)):
+        node = row - num_sources
+        if activation[node] != LINEAR:
+            apply_slope(activation[node], weighted_inputs, node, activities, row, errors)
 
 
 @inlined_loop
-def _errors_and_products(gradient, errors, activities, row, target, edge, feedback, start, stop, n):
-    """error(row) = sum over outgoing edges of feedback times error(target), and the products of `_products`."""
-    for j in range(n):
-        errors[row, j] = _ZERO
-    k = start
-    while k + 4 <= stop:
-        e0, e1, e2, e3 = edge[k], edge[k + 1], edge[k + 2], edge[k + 3]
-        t0, t1, t2, t3 = target[e0], target[e1], target[e2], target[e3]
-        b0, b1, b2, b3 = feedback[e0], feedback[e1], feedback[e2], feedback[e3]
-        g0 = g1 = g2 = g3 = _ZERO
-        for j in range(n):
-            x = activities[row, j]
-            d0, d1, d2, d3 = errors[t0, j], errors[t1, j], errors[t2, j], errors[t3, j]
-            errors[row, j] += b0 * d0 + b1 * d1 + b2 * d2 + b3 * d3
-            g0 += d0 * x
-            g1 += d1 * x
-            g2 += d2 * x
-            g3 += d3 * x
-        gradient[e0], gradient[e1], gradient[e2], gradient[e3] = g0, g1, g2, g3
-        k += 4
-    while k < stop:
-        e0 = edge[k]
-        t0, b0 = target[e0], feedback[e0]
-        g0 = _ZERO
-        for j in range(n):
-            d0 = errors[t0, j]
-            errors[row, j] += b0 * d0
-            g0 += d0 * activities[row, j]
-        gradient[e0] = g0
-        k += 1
+def products(first_row, stop_row, out_start, out_target, errors, activities, sums):
+    """g = sum over samples of error(target) x(row), for the edges out of some rows."""
+    for row in range(first_row, stop_row):
+        x = load(activities, row)
+        for k in range(out_start[row], out_start[row + 1]):
+            add_product(sums, k, load(errors, out_target[k]), x)
 
 
 @inlined_loop
@@ -215,41 +200,33 @@ def backward_pass(
     num_sources,
     num_outputs,
     activation,
-    target,
     out_start,
-    edge,
-    feedback,
+    out_target,
+    out_feedback,
+    rows,
     weighted_inputs,
     activities,
     errors,
-    gradient,
-    n,
+    sums,
 ):
-    """Errors of hidden nodes from those of the outputs, and the product of every edge."""
-    num_nodes = num_sources + len(activation)
-    for row in range(num_nodes - num_outputs - 1, num_sources - 1, -1):
-        _errors_and_products(
-            gradient, errors, activities, row, target, edge, feedback, out_start[row], out_start[row + 1], n
-        )
+    """Errors of hidden nodes from those of the outputs, and the product of every edge.
+
+    `rows` is 0, 1, 2, ...: to the compiler, a loop that counts rows down is one where vectors may overlap.
+    """
+    num_hidden = len(activation) - num_outputs
+    for i in range(num_hidden):
+        row = rows[num_sources + num_hidden - 1 - i]
+        x = load(activities, row)
+        error = zeros()
+        for k in range(out_start[row], out_start[row + 1]):
+            d = load(errors, out_target[k])
+            error = add_scaled(error, out_feedback[k], d)
+            add_product(sums, k, d, x)
+        store(errors, row, error)
         node = row - num_sources
         if activation[node] != LINEAR:
-            apply_slope(activation[node], weighted_inputs, node, activities, row, errors, n)
-    for row in range(num_sources):
-        products(gradient, errors, activities, row, target, edge, out_start[row], out_start[row + 1], n)
-
-
-@inlined_loop
-def output_products(num_outputs, row_start, source, errors, activities, gradient, n):
-    """The products of the edges into outputs alone."""
-    num_computed = len(row_start) - 1
-    first = len(activities) - num_computed
-    for node in range(num_computed - num_outputs, num_computed):
-        for e in range(row_start[node], row_start[node + 1]):
-            s = source[e]
-            g = _ZERO
-            for j in range(n):
-                g += errors[first + node, j] * activities[s, j]
-            gradient[e] = g
+            apply_slope(activation[node], weighted_inputs, node, activities, row, errors)
+    products(0, num_sources, out_start, out_target, errors, activities, sums)
 
 
 @inlined_loop
@@ -257,141 +234,145 @@ def direct_pass(
     num_sources,
     num_outputs,
     activation,
-    target,
     out_start,
-    edge,
+    out_target,
     direct,
     weighted_inputs,
     activities,
     errors,
-    gradient,
-    n,
+    sums,
 ):
     """Errors of hidden nodes straight from those of the outputs, and the product of every edge."""
-    num_nodes = num_sources + len(activation)
-    first_output = num_nodes - num_outputs
+    first_output = len(activities) - num_outputs
     for row in range(num_sources, first_output):
         node = row - num_sources
-        for j in range(n):
-            errors[row, j] = direct[node, 0] * errors[first_output, j]
-        for k in range(1, num_outputs):
-            b = direct[node, k]
-            for j in range(n):
-                errors[row, j] += b * errors[first_output + k, j]
+        error = zeros()
+        for k in range(num_outputs):
+            error = add_scaled(error, direct[node, k], load(errors, first_output + k))
+        store(errors, row, error)
         if activation[node] != LINEAR:
-            apply_slope(activation[node], weighted_inputs, node, activities, row, errors, n)
-    for row in range(first_output):
-        products(gradient, errors, activities, row, target, edge, out_start[row], out_start[row + 1], n)
+            apply_slope(activation[node], weighted_inputs, node, activities, row, errors)
+    products(0, first_output, out_start, out_target, errors, activities, sums)
 
 
 @inlined_loop
-def hebbian_pass(first_output, target, out_start, edge, weights, activities, decorrelate, known, changes, n):
+def output_products(num_outputs, row_start, source, errors, activities, sums):
+    """The products of the edges into outputs alone; row k of the sums is the k-th of those edges."""
+    num_computed = len(row_start) - 1
+    first = len(activities) - num_computed
+    first_edge = row_start[num_computed - num_outputs]
+    for node in range(num_computed - num_outputs, num_computed):
+        d = load(errors, first + node)
+        for e in range(row_start[node], row_start[node + 1]):
+            add_product(sums, e - first_edge, d, load(activities, source[e]))
+
+
+@inlined_loop
+def hebbian_pass(first_output, out_start, out_target, out_weights, activities, decorrelate, sums):
     """Sum over samples of y (x - what is known of x), for the edges into hidden nodes; see `Kernel.hebbian_changes`."""
     for row in range(first_output):
-        for j in range(n):
-            known[j] = _ZERO
+        x = load(activities, row)
+        rest = x
         for k in range(out_start[row], out_start[row + 1]):
-            e = edge[k]
-            t, w = target[e], weights[e]
-            if t >= first_output:
-                continue
-            c = _ZERO
-            if decorrelate:
-                for j in range(n):
-                    y = activities[t, j]
-                    known[j] += w * y
-                    c += y * (activities[row, j] - known[j])
-            else:
-                for j in range(n):
-                    y = activities[t, j]
-                    c += y * (activities[row, j] - w * y)
-            changes[e] = c
+            if out_target[k] < first_output:
+                y = load(activities, out_target[k])
+                rest = add_scaled(rest if decorrelate else x, -out_weights[k], y)
+                add_product(sums, k, y, rest)
 
 
 # -- losses -----------------------------------------------------------------------------------------------------
 
 
 @inlined_loop
-def _top_of(activities, first, top, n):
+def _top_of(activities, first_output, top):
     """The largest output of each sample."""
-    for j in range(n):
-        top[j] = activities[first, j]
-    for row in range(first + 1, len(activities)):
-        for j in range(n):
+    for j in range(LANES):
+        top[j] = activities[first_output, j]
+    for row in range(first_output + 1, len(activities)):
+        for j in range(LANES):
             y = activities[row, j]
             # Written so that NaN wins and reaches the loss.
             top[j] = top[j] if y <= top[j] else y
 
 
 @inlined_loop
-def _num_right(activities, first, labels, top, answer, n):
+def _num_right(activities, first_output, labels, first, size, top, answer):
     """How many samples have their largest output, the first of them, in the place of their label."""
-    for j in range(n):
+    for j in range(LANES):
         answer[j] = np.int32(len(activities))
-    for row in range(len(activities) - 1, first - 1, -1):
-        for j in range(n):
+    for row in range(len(activities) - 1, first_output - 1, -1):
+        for j in range(LANES):
             answer[j] = np.int32(row) if activities[row, j] == top[j] else answer[j]
     right = 0
-    for j in range(n):
-        right += answer[j] == first + labels[j]
+    for j in range(size):
+        right += answer[j] == first_output + labels[first + j]
     return right
 
 
 @inlined_loop
-def _cross_entropy(activities, first, labels, top, total, n):
-    """Mean of -log softmax(y)[label]; total = sum over outputs of exp(y - top)."""
-    for j in range(n):
+def _cross_entropies(activities, first_output, labels, first, size, top, total):
+    """Sum of -log softmax(y)[label]; total = sum over outputs of exp(y - top)."""
+    for j in range(LANES):
         total[j] = _ZERO
-    for row in range(first, len(activities)):
-        for j in range(n):
+    for row in range(first_output, len(activities)):
+        for j in range(LANES):
             total[j] += elementary.exp(activities[row, j] - top[j])
     loss = 0.0
-    for j in range(n):
-        loss += np.float64(elementary.log(total[j]) + (top[j] - activities[first + labels[j], j]))
-    return loss / n
+    for j in range(size):
+        right = activities[first_output + labels[first + j], j]
+        loss += np.float64(elementary.log(total[j]) + (top[j] - right))
+    return loss
 
 
 @inlined_loop
-def _squared_error(activities, first, loss_kind, labels, values, n):
-    """Mean over outputs and samples of (y - t)²."""
-    num_outputs = len(activities) - first
+def _squared_errors(activities, first_output, loss_kind, labels, values, first, size):
+    """Sum over samples of the mean over outputs of (y - t)²."""
+    num_outputs = len(activities) - first_output
     loss = 0.0
     for k in range(num_outputs):
-        for j in range(n):
-            t = np.float32(labels[j] == k) if loss_kind == _CLASS_SQUARED_ERROR else values[k, j]
-            difference = activities[first + k, j] - t
+        for j in range(size):
+            t = np.float32(labels[first + j] == k) if loss_kind == _CLASS_SQUARED_ERROR else values[k, first + j]
+            difference = activities[first_output + k, j] - t
             loss += np.float64(difference * difference)
-    return loss / (num_outputs * n)
+    return loss / num_outputs
 
 
 @inlined_loop
-def mean_scores(loss_kind, activities, first, labels, values, top, total, answer, n):
-    """Mean loss, and the fraction of right answers or NaN."""
-    accuracy = np.nan
+def scores(loss_kind, activities, num_outputs, labels, values, first, size, top, total, answer):
+    """Sum of losses and number of right answers in a block, which begins at sample `first` of its minibatch."""
+    first_output = len(activities) - num_outputs
+    right = 0
     if loss_kind != _MEAN_SQUARED_ERROR:
-        _top_of(activities, first, top, n)
-        accuracy = _num_right(activities, first, labels, top, answer, n) / n
+        _top_of(activities, first_output, top)
+        right = _num_right(activities, first_output, labels, first, size, top, answer)
     if loss_kind == _CROSS_ENTROPY:
-        return _cross_entropy(activities, first, labels, top, total, n), accuracy
-    return _squared_error(activities, first, loss_kind, labels, values, n), accuracy
+        return _cross_entropies(activities, first_output, labels, first, size, top, total), right
+    return _squared_errors(activities, first_output, loss_kind, labels, values, first, size), right
 
 
 @inlined_loop
-def output_errors(loss_kind, activities, first, labels, values, top, total, errors, n):
-    """d loss / d y per sample, after `mean_scores` has left `top` and `total`."""
+def accuracy_of(loss_kind, num_right, num_samples):
+    """Fraction of right answers; NaN where there are no classes."""
+    return np.nan if loss_kind == _MEAN_SQUARED_ERROR else num_right / num_samples
+
+
+@inlined_loop
+def output_errors(loss_kind, activities, num_outputs, labels, values, first, size, top, total, errors):
+    """d loss / d y per sample, after `scores` has left `top` and `total`."""
+    first_output = len(activities) - num_outputs
     if loss_kind == _CROSS_ENTROPY:
-        for row in range(first, len(activities)):
-            for j in range(n):
+        for row in range(first_output, len(activities)):
+            for j in range(LANES):
                 errors[row, j] = elementary.exp(activities[row, j] - top[j]) / total[j]
-        for j in range(n):
-            errors[first + labels[j], j] -= _ONE
+        for j in range(size):
+            errors[first_output + labels[first + j], j] -= _ONE
     else:
-        num_outputs = len(activities) - first
         scale = np.float32(2.0 / num_outputs)
         for k in range(num_outputs):
-            for j in range(n):
-                t = np.float32(labels[j] == k) if loss_kind == _CLASS_SQUARED_ERROR else values[k, j]
-                errors[first + k, j] = scale * (activities[first + k, j] - t)
+            for j in range(size):
+                t = np.float32(labels[first + j] == k) if loss_kind == _CLASS_SQUARED_ERROR else values[k, first + j]
+                errors[first_output + k, j] = scale * (activities[first_output + k, j] - t)
+    clear_lanes(errors, first_output, size)
 
 
 @inlined_loop

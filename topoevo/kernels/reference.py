@@ -118,10 +118,10 @@ class ReferenceKernel(Kernel):
         g, w = gradient[plastic], weights[plastic]
         first, second = state.first[plastic], state.second[plastic]
         if np.isfinite(o.max_grad_norm):
-            norm = np.sqrt(np.sum(g.astype(np.float64) ** 2))
+            norm = float(np.sqrt(np.sum(g.astype(np.float64) ** 2)))
             g = g * min(1.0, o.max_grad_norm / norm) if norm > 0 else g
         if o.grad_power != 1.0:
-            g = np.sign(g) * np.abs(g) ** o.grad_power
+            g = (np.sign(g) * np.abs(g) ** o.grad_power).astype(g.dtype)
         if o.weight_decay and not o.decoupled:
             g = g + o.weight_decay * w
         if o.rule is UpdateRule.SGD:
@@ -135,7 +135,7 @@ class ReferenceKernel(Kernel):
             change = lr * unbiased_first / (np.sqrt(unbiased_second) + o.epsilon)
         elif o.rule is UpdateRule.RMSPROP:
             second = o.second_decay * second + (1 - o.second_decay) * g**2
-            first = o.first_decay * first + g / (np.sqrt(second) + o.epsilon)
+            first = (o.first_decay * first + g / (np.sqrt(second) + o.epsilon)).astype(g.dtype)
             change = lr * first
         else:
             second = o.second_decay * second + (1 - o.second_decay) * g**2
@@ -315,9 +315,7 @@ def _slope(network: Network, row: int, weighted_inputs: Floats, activities: Floa
     return slope
 
 
-def _errors_of_outputs(
-    network: Network, weighted_inputs: Floats, activities: Floats, output_errors: Floats
-) -> Floats:
+def _errors_of_outputs(network: Network, weighted_inputs: Floats, activities: Floats, output_errors: Floats) -> Floats:
     """Errors of all nodes where none has travelled yet."""
     errors = np.zeros_like(activities)
     first_output = network.num_nodes - network.num_outputs
@@ -330,7 +328,8 @@ def _values(loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) ->
     """What outputs are compared with by a squared error."""
     if loss is Loss.MEAN_SQUARED_ERROR:
         return targets  # type: ignore[return-value]
-    return (np.arange(len(outputs))[:, None] == targets).astype(outputs.dtype)
+    values: Floats = (np.arange(len(outputs))[:, None] == targets).astype(outputs.dtype)
+    return values
 
 
 def _log_sum_exp(outputs: Floats) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,8 +87,13 @@ class Learner:
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Become as the learner of the same rule and network was whose `memory` is given."""
         self.weights[:] = memory["weights"]
-        names = (field.name for field in dataclasses.fields(OptimizerState))
-        self.state = OptimizerState(**{name: np.copy(memory[name])[()] for name in names})
+        self.state = OptimizerState(
+            np.array(memory["first"], np.float32),
+            np.array(memory["second"], np.float32),
+            int(memory["steps"]),
+            int(memory["num_steps"]),
+            float(memory["scale"]),
+        )
         self.rng.bit_generator.state = memory["rng"]
 
 
@@ -106,6 +110,10 @@ class LearningRule(ABC):
     needs_optimizer: ClassVar[bool] = True
     #: Whether the derivatives of activations are used, so that flat ones, as of step, pass no error.
     needs_derivatives: ClassVar[bool] = True
+    #: The loop of the backend that `train` calls, one of `Kernel.LOOPS`.
+    loop: ClassVar[str] = "train"
+    #: The same of the outputs alone, for rules whose errors go no further.
+    needs_output_derivatives: ClassVar[bool] = True
 
     train_only_outputs: bool = option(False, "train only the connections to the outputs, whatever the learning rule")
 

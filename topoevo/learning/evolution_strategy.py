@@ -25,6 +25,8 @@ class EvolutionStrategy(LearningRule):
 
     name: ClassVar[str] = "evolution_strategy"
     needs_derivatives: ClassVar[bool] = False
+    loop: ClassVar[str] = "train_by_perturbations"
+    needs_output_derivatives: ClassVar[bool] = False
 
     num_candidates: int = option(32, "perturbed networks tried on every minibatch", ge=2, le=10**6)
     sigma: float = option(0.02, "standard deviation of the perturbations", gt=0)

@@ -1,7 +1,7 @@
 """Conditioned mutation: random changes of all weights, kept where the loss does not grow too much.
 
-Whitelam, Selin, Park & Tamblyn 2021: with small changes this is gradient descent with noise. On the average a proposal of
-deviation σ moves the weights by -βσ²/2 times the gradient where βσ|gradient| is small, and by σ/sqrt(2π) against the
+Whitelam, Selin, Park & Tamblyn 2021: with small changes this is gradient descent with noise. On the average a proposal
+of deviation σ moves the weights by -βσ²/2 times the gradient where βσ|gradient| is small, and by σ/sqrt(2π) against the
 direction of the gradient where β is infinite.
 """
 
@@ -28,12 +28,14 @@ class Metropolis(LearningRule):
     name: ClassVar[str] = "metropolis"
     needs_optimizer: ClassVar[bool] = False
     needs_derivatives: ClassVar[bool] = False
+    loop: ClassVar[str] = "train_by_proposals"
+    needs_output_derivatives: ClassVar[bool] = False
 
     sigma: float = option(0.01, "standard deviation of a proposed change of a weight", gt=0)
-    beta: float = option(math.inf, "inverse temperature; inf keeps only what does not increase the loss", ge=0)
+    beta: float = option(math.inf, "inverse temperature; .inf keeps only what does not increase the loss", ge=0)
     num_proposals: int = option(10, "proposals tried on every minibatch", ge=1, le=10**6)
     scaling: Literal["none", "fan_in", "layer"] = option(
-        "none", "whether sigma is divided by the root of the connections into a node, or of the mean over its layer"
+        "none", "whether sigma is divided by the root of a node's fan-in, biases apart, or of its mean over the layer"
     )
     target_acceptance: float = option(
         0.0, "acceptance rate that sigma is adapted to while learning; 0 keeps sigma", ge=0, lt=1
@@ -49,8 +51,9 @@ class Metropolis(LearningRule):
             deviations /= np.sqrt(np.maximum(network.fan_in, 1))
         elif self.scaling == "layer":
             layer = network.layer[network.target]
-            num_nodes = np.bincount(network.layer[network.num_sources :], minlength=layer.max(initial=0) + 1)
-            deviations /= np.sqrt(np.bincount(layer)[layer] / num_nodes[layer])
+            num_nodes = np.bincount(network.layer[network.num_sources :])
+            num_inputs = np.bincount(layer[~network.from_bias], minlength=len(num_nodes))
+            deviations /= np.sqrt(np.maximum(num_inputs[layer] / num_nodes[layer], 1))
         return np.where(plastic, deviations, 0.0)
 
     def train(self, learner: Learner, batches: Batches, order: NDArray[np.int32]) -> StepScores:

@@ -20,6 +20,7 @@ class NoLearning(LearningRule):
     name: ClassVar[str] = "none"
     needs_optimizer: ClassVar[bool] = False
     needs_derivatives: ClassVar[bool] = False
+    needs_output_derivatives: ClassVar[bool] = False
 
     def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
         return Plasticity(np.zeros(network.num_edges, np.bool_), propagate=False)

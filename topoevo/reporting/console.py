@@ -7,15 +7,25 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from topoevo.experiment.records import GenerationRecord, Observer, Outcome
-from topoevo.reporting.lines import champion_rows, command_rows, duration, file_rows, generation_line, headline, summary
+from topoevo.experiment.records import EpochRecord, GenerationRecord, Observer, Outcome, Run
+from topoevo.reporting.lines import (
+    champion_rows,
+    champion_title,
+    command_rows,
+    duration,
+    epoch_line,
+    file_rows,
+    generation_line,
+    headline,
+    summary,
+)
 from topoevo.reporting.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from topoevo.evolution import Individual
-    from topoevo.experiment.experiment import Experiment
+    from topoevo.experiment.params import Params
 
 #: On a terminal, which shows progress anyway, a line that would come earlier after the last one is left out;
 #: ``run.log`` has them all.
@@ -23,7 +33,7 @@ _SECONDS_BETWEEN_LINES = 1.0
 
 
 class ConsoleObserver(Observer):
-    """Print messages, generations and the summary.
+    """Print messages, generations or epochs, and the summary.
 
     Parameters
     ----------
@@ -37,27 +47,33 @@ class ConsoleObserver(Observer):
         self.run = run
         self._stream = sys.stdout if stream is None else stream
         self._is_terminal = self._stream.isatty()
-        self._experiment: Experiment | None = None
+        self._watched: Run | None = None
         self._last_line = -1e9
         self._left_out: GenerationRecord | None = None
         self._screen: _Screen | None = None
 
-    def on_start(self, experiment: Experiment) -> None:
-        """Say what is evolved, and start the display."""
-        self._experiment = experiment
-        params, task = experiment.params, experiment.task
+    def on_start(self, run: Run) -> None:
+        """Say what is evolved or trained, and start the display."""
+        self._watched = run
+        params, task = run.params, run.task
         held_out = "" if task.validation is None else f"{len(task.validation)} validation, "
         sizes = f"{len(task.train)} training, {held_out}{len(task.test)} test samples"
         self._print(f"{task.name}: {task.num_inputs} inputs, {task.num_outputs} outputs; {sizes}")
-        first = f" from generation {experiment.first_generation}" if experiment.first_generation else ""
-        self._print(
-            f"evolving {params.population_size} networks for {params.num_generations} generations{first}, "
-            f"{params.learning_rule} with seed {params.seed}"
-        )
+        how = f"{params.learning_rule} with seed {params.seed}"
+        if params.evolves:
+            first = f" from generation {run.num_done}" if run.num_done else ""
+            self._print(
+                f"evolving {params.population_size} networks for {params.num_generations} generations{first}, {how}"
+            )
+            if run.founder:
+                self._print(f"the first is {run.founder}")
+        else:
+            first = f" from epoch {run.num_done + 1}" if run.num_done else ""
+            self._print(f"training {run.founder}, for {params.num_epochs} epochs{first}, {how}")
         if self.run is not None:
             self._print(f"writing to {self.run.shown()}")
         if self._is_terminal:
-            self._screen = _Screen(self._stream, experiment)
+            self._screen = _Screen(self._stream, run)
 
     def on_message(self, text: str) -> None:
         """Print it at once."""
@@ -66,31 +82,47 @@ class ConsoleObserver(Observer):
     def on_evaluation(self, generation: int, done: int, total: int) -> None:
         """Move the display."""
         if self._screen is not None:
-            self._screen.show_evaluation(done, total)
+            self._screen.show_part(done, total)
+
+    def on_step(self, epoch: int, done: int, total: int) -> None:
+        """Move the display."""
+        if self._screen is not None:
+            self._screen.show_part(done, total)
 
     def on_generation(self, record: GenerationRecord) -> None:
         """Print a line, unless there is a display and the last line is too fresh."""
-        assert self._experiment is not None
+        assert self._watched is not None
         if self._screen is not None:
-            self._screen.show_generation(record)
-        num_generations = self._experiment.params.num_generations
-        is_edge = record.generation in (self._experiment.first_generation, num_generations - 1)
+            complete = record.seconds.get("complete", 0.0)
+            rate = len(record.population.members) / max(complete, 1e-9)
+            self._screen.show_done(
+                record.generation + 1, complete, _words(record.best), pace=f"{rate:.0f} evaluations/s"
+            )
+        is_edge = record.generation in (self._watched.num_done, self._watched.params.num_generations - 1)
         if self._screen is None or is_edge or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._print_generation(record)
         else:
             self._left_out = record
 
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Print a line."""
+        assert self._watched is not None
+        if self._screen is not None:
+            best = "" if record.test.accuracy is None else f"[green]test accuracy[/] {record.test.accuracy:.4f}"
+            self._screen.show_done(record.epoch, record.seconds["complete"], best)
+        self._print(epoch_line(record, self._watched.params.num_epochs))
+
     def on_end(self, outcome: Outcome) -> None:
         """Print the summary."""
         if self._left_out is not None:
             self._print_generation(self._left_out)
-        if self._experiment is None:
+        if self._watched is None:
             return
         if self._screen is None:
-            self._print("\n".join(summary(outcome, self.run, self._experiment.params)))
+            self._print("\n".join(summary(outcome, self.run, self._watched.params)))
         else:
             self._screen.close()
-            _print_summary(self._stream, outcome, self.run, self._experiment)
+            _print_summary(self._stream, outcome, self.run, self._watched.params)
         self._stream.flush()
 
     def close(self) -> None:
@@ -99,10 +131,10 @@ class ConsoleObserver(Observer):
             self._screen.close()
 
     def _print_generation(self, record: GenerationRecord) -> None:
-        assert self._experiment is not None
+        assert self._watched is not None
         self._last_line, self._left_out = time.monotonic(), None
         width = 1000 if self._screen is None else self._screen.width
-        self._print(generation_line(record, self._experiment.params.num_generations, max_width=width))
+        self._print(generation_line(record, self._watched.params.num_generations, max_width=width))
 
     def _print(self, text: str) -> None:
         if self._screen is not None and self._screen.is_open:
@@ -118,18 +150,19 @@ class ConsoleObserver(Observer):
 class _Screen:
     """The progress display on the last line of a terminal."""
 
-    def __init__(self, stream: TextIO, experiment: Experiment) -> None:
+    def __init__(self, stream: TextIO, run: Run) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.table import Column
 
-        first, total = experiment.first_generation, experiment.params.num_generations
+        params, first = run.params, run.num_done
+        unit, total = ("generation", params.num_generations) if params.evolves else ("epoch", params.num_epochs)
         console = Console(file=stream, highlight=False)
         self.width = console.width
         counted = len(f"{total}/{total}")
         # On a narrow terminal the bar is left out and words are cut, so that the display stays one line.
         columns = [
-            TextColumn("[bold]generation", table_column=Column(no_wrap=True, min_width=10)),
+            TextColumn(f"[bold]{unit}", table_column=Column(no_wrap=True, min_width=len(unit))),
             *([BarColumn(bar_width=24, complete_style="cyan", finished_style="green")] if console.width > 110 else []),
             MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=counted)),
             TextColumn("{task.fields[best]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
@@ -138,33 +171,26 @@ class _Screen:
         self._progress: Progress = Progress(*columns, console=console, transient=True, refresh_per_second=8)
         self._first, self._total, self._started = first, total, time.monotonic()
         self._task: TaskID = self._progress.add_task("", total=total, completed=first, best="", pace="")
-        self._generations, self._last = first, time.monotonic()
+        self._done, self._last = first, time.monotonic()
         self.is_open = True
         self._progress.start()
 
-    def show_evaluation(self, done: int, total: int) -> None:
-        """Show how far the present generation is."""
+    def show_part(self, done: int, total: int) -> None:
+        """Show how far the present generation or epoch is."""
         now = time.monotonic()
         if now - self._last > 0.1 or done == total:
             self._last = now
-            self._progress.update(self._task, completed=self._generations + done / total)
+            self._progress.update(self._task, completed=self._done + done / total)
 
-    def show_generation(self, record: GenerationRecord) -> None:
-        """Show the best network, the pace and the time left."""
-        self._generations = record.generation + 1
-        passed = time.monotonic() - self._started
-        if record.generation == self._first:
+    def show_done(self, done: int, seconds: float, best: str, *, pace: str = "") -> None:
+        """Show the best network, the time left and the pace, after another generation or epoch of so many seconds."""
+        self._done = done
+        if done == self._first + 1:
             # Whatever came before the first evaluation, such as compiling, says nothing about the pace.
-            self._started = time.monotonic() - record.seconds.get("complete", passed)
-            passed = time.monotonic() - self._started
-        left = passed / (self._generations - self._first) * (self._total - self._generations)
-        rate = len(record.population.members) / max(record.seconds.get("complete", 0.0), 1e-9)
-        self._progress.update(
-            self._task,
-            completed=self._generations,
-            best=_words(record.best),
-            pace=f"{duration(left)} left, {rate:.0f} evaluations/s",
-        )
+            self._started = time.monotonic() - seconds
+        left = (time.monotonic() - self._started) / (done - self._first) * (self._total - done)
+        words = f"{duration(left)} left" + (f", {pace}" if pace else "")
+        self._progress.update(self._task, completed=done, best=best, pace=words)
 
     def print_above(self, text: str) -> None:
         """Print a line that stays."""
@@ -184,7 +210,7 @@ def _words(best: Individual) -> str:
     return f"[green]best[/] {value}, {best.genome.complexity.connections} connections"
 
 
-def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, experiment: Experiment) -> None:
+def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, params: Params) -> None:
     """The end of a run in colors; the same words as in the log."""
     from rich.console import Console
     from rich.table import Table
@@ -195,7 +221,7 @@ def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, e
     console.print()
     console.print(Text(headline(outcome), color), soft_wrap=True)
     if outcome.champion is not None:
-        console.print("\n[bold]Champion")
+        console.print(f"\n[bold]{champion_title(outcome)}")
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
         table.add_column(style="dim")
         table.add_column(justify="right", style="bold")
@@ -204,10 +230,7 @@ def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, e
         console.print(table)
     if run is None:
         return
-    rows, commands = (
-        file_rows(run),
-        command_rows(run, experiment.params, outcome),
-    )
+    rows, commands = file_rows(run, params), command_rows(run, params, outcome)
     for title, pairs, styles in (("Files", rows, ("cyan", "dim")), ("Next", commands, ("dim", "cyan"))):
         console.print(f"\n[bold]{title}")
         width = max((len(left) for left, _ in pairs), default=0)

@@ -6,33 +6,36 @@ import contextlib
 import csv
 import io
 import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from topoevo.errors import CheckpointError
 from topoevo.evolution import Individual
-from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome
+from topoevo.experiment.learning_facts import feedback_of
+from topoevo.experiment.records import Champion, EpochRecord, GenerationRecord, Observer, Outcome, Run
 from topoevo.reporting.atomic import finite, write_atomically, write_json
-from topoevo.reporting.lines import generation_line, summary
-from topoevo.reporting.measures import MEASURES, measures_of, num_layers
+from topoevo.reporting.lines import epoch_line, generation_line, summary
+from topoevo.reporting.measures import EPOCH_MEASURES, MEASURES, measures_of, measures_of_epoch, num_layers
 from topoevo.reporting.network_facts import facts_of, facts_of_individual
 from topoevo.reporting.network_file import write_network
 from topoevo.reporting.run_directory import RunDirectory
 
-if TYPE_CHECKING:
-    from topoevo.experiment.experiment import Experiment
-
 #: Columns of ``metrics.csv``; measures are called as in TensorBoard, with ``_`` for ``/``.
 COLUMNS = ("generation", *(name.replace("/", "_") for name in MEASURES), "objectives", "crowned", "digest")
+#: The same where one network is trained without evolution.
+EPOCH_COLUMNS = ("epoch", *(name.replace("/", "_") for name in EPOCH_MEASURES), "digest")
 
 #: Failed genomes that are kept as network files; the others are recorded by their digest.
 _KEPT_FAILURES = 100
 _SECONDS_BETWEEN_PICTURES = 10.0
 #: Drawing takes at most this share of the time of evolution.
 _PICTURE_RATIO = 0.02
+#: Pictures of larger networks take seconds to draw and show nothing; `topoevo draw` makes them all the same.
+_MAX_DRAWN_CONNECTIONS = 5000
 
 
 class FilesObserver(Observer):
@@ -45,29 +48,37 @@ class FilesObserver(Observer):
 
     Notes
     -----
-    After a resume, what was written of generations that run again is replaced.
+    After a resume, what was written of generations or epochs that run again is replaced.
     """
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
-        self._experiment: Experiment | None = None
+        self._watched: Run | None = None
         self._record: GenerationRecord | None = None
         self._drawn: Champion | None = None
         self._champion: Champion | None = None
         self._next_picture = time.monotonic() + _SECONDS_BETWEEN_PICTURES
 
-    def on_start(self, experiment: Experiment) -> None:
+    def on_start(self, run: Run) -> None:
         """Open the tables, and forget in them what will happen again."""
-        self._experiment = experiment
-        first = experiment.first_generation
+        self._watched = run
+        done = run.num_done
         with _writing(self.run.path):
             # A result tells of a run that is over.
             self.run.result.unlink(missing_ok=True)
-            _keep_rows(self.run.metrics, first)
+            self.run.delete_controls()
+            if run.params.evolves:
+                unit, first = "generation", done
+                _keep_rows(self.run.metrics, COLUMNS, first)
+            else:
+                unit, first = "epoch", done + 1
+                _keep_rows(self.run.metrics, EPOCH_COLUMNS, first)
             _keep_failures(self.run.failures, first)
-            title = f"seed {experiment.params.seed}, {experiment.task.name}"
+            title = f"seed {run.params.seed}, {run.task.name}"
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            self._log(f"{now}  {f'resumed at generation {first}' if first else 'started'}: {title}")
+            self._log(f"{now}  {f'resumed at {unit} {first}' if done else 'started'}: {title}")
+            if run.founder:
+                self._log(f"the {'first network' if run.params.evolves else 'network'}: {run.founder}")
 
     def on_message(self, text: str) -> None:
         """Log it."""
@@ -75,7 +86,7 @@ class FilesObserver(Observer):
 
     def on_failure(self, generation: int, individual: Individual) -> None:
         """Record the genome and what went wrong."""
-        assert self._experiment is not None
+        assert self._watched is not None
         digest = individual.genome.digest
         reason = individual.evaluation.failure if individual.evaluation is not None else None
         with _writing(self.run.failures):
@@ -98,37 +109,40 @@ class FilesObserver(Observer):
 
     def on_champion(self, champion: Champion) -> None:
         """Write its network file."""
-        assert self._experiment is not None
+        assert self._watched is not None
         self._champion = champion
-        facts = facts_of(champion, self._experiment.params, self._experiment.task)
+        genome, params = champion.individual.genome, self._watched.params
+        facts = facts_of(champion, params, self._watched.task)
         with _writing(self.run.champion):
-            write_network(self.run.champion, champion.individual.genome, facts=facts)
+            write_network(self.run.champion, genome, facts=facts, feedback=feedback_of(genome, params))
 
     def on_generation(self, record: GenerationRecord) -> None:
         """Add a row, log a line, and take a snapshot or picture if it is time."""
-        assert self._experiment is not None
-        params = self._experiment.params
+        assert self._watched is not None
+        params = self._watched.params
         self._record = record
         measures = measures_of(record)
         values = ["" if measures[name] is None else measures[name] for name in MEASURES]
-        with _writing(self.run.metrics):
-            is_new = not self.run.metrics.exists()
-            with self.run.metrics.open("a", encoding="utf-8", newline="") as file:
-                table = csv.writer(file, lineterminator="\n")
-                if is_new:
-                    table.writerow(COLUMNS)
-                row = [record.generation, *values, "+".join(record.objectives), int(record.crowned), record.digest]
-                table.writerow(row)
+        row = [record.generation, *values, "+".join(record.objectives), int(record.crowned), record.digest]
+        self._add_row(COLUMNS, row)
         self._log(generation_line(record, params.num_generations))
         if params.save_networks_every and record.generation % params.save_networks_every == 0:
             self._save_population(record)
         if time.monotonic() >= self._next_picture:
             self._draw()
 
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Add a row, and log a line."""
+        assert self._watched is not None
+        measures = measures_of_epoch(record)
+        values = ["" if measures[name] is None else measures[name] for name in EPOCH_MEASURES]
+        self._add_row(EPOCH_COLUMNS, [record.epoch, *values, record.digest])
+        self._log(epoch_line(record, self._watched.params.num_epochs))
+
     def on_end(self, outcome: Outcome) -> None:
         """Write the champion, its picture, the last population and the result."""
-        assert self._experiment is not None
-        params = self._experiment.params
+        assert self._watched is not None
+        params = self._watched.params
         if outcome.champion is not None:
             self.on_champion(outcome.champion)
             self._draw()
@@ -138,17 +152,29 @@ class FilesObserver(Observer):
             write_json(self.run.result, result_of(outcome, seed=params.seed))
             self._log("\n".join(summary(outcome, self.run, params)))
 
+    def _add_row(self, columns: Sequence[str], row: Sequence[Any]) -> None:
+        """Append a row to the table, and the header before the first one."""
+        with _writing(self.run.metrics):
+            is_new = not self.run.metrics.exists()
+            with self.run.metrics.open("a", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([columns, row] if is_new else [row])
+
     def _draw(self) -> None:
         """Draw the champion unless that was done; a picture that fails is no reason to stop a run."""
         champion = self._champion
-        if champion is None or self._experiment is None:
+        if champion is None or self._watched is None:
+            return
+        size = champion.individual.genome.complexity.connections
+        if size > _MAX_DRAWN_CONNECTIONS:
+            self._log(f"no picture of a network with {size} connections; topoevo draw makes one, slowly")
+            self._next_picture = math.inf
             return
         if self._drawn is None or self._drawn.individual is not champion.individual:
             from topoevo.reporting.pictures import draw_champion
 
             started = time.monotonic()
             try:
-                draw_champion(champion, self._experiment.task, self.run.picture_svg, self.run.picture_png)
+                draw_champion(champion, self._watched.task, self.run.picture_svg, self.run.picture_png)
             except Exception as error:
                 self._log(f"no picture of the champion: {type(error).__name__}: {error}")
             self._drawn = replace(champion)
@@ -169,13 +195,13 @@ class FilesObserver(Observer):
 
     def _write_individual(self, path: Path, individual: Individual, generation: int) -> None:
         """Network file of an individual, with the weights it has learned."""
-        assert self._experiment is not None
+        assert self._watched is not None
         evaluation = individual.evaluation
         if evaluation is not None and evaluation.weights is not None:
             individual = replace(individual, genome=individual.genome.with_weights(evaluation.weights))
-        params, task = self._experiment.params, self._experiment.task
+        params, task = self._watched.params, self._watched.task
         facts = facts_of_individual(individual, params, task, generation=generation)
-        write_network(path, individual.genome, facts=facts)
+        write_network(path, individual.genome, facts=facts, feedback=feedback_of(individual.genome, params))
 
     def _log(self, text: str) -> None:
         with _writing(self.run.log), self.run.log.open("a", encoding="utf-8") as log:
@@ -185,9 +211,11 @@ class FilesObserver(Observer):
 def result_of(outcome: Outcome, *, seed: int) -> dict[str, Any]:
     """Return the content of ``result.json``."""
     champion = outcome.champion
+    epochs = {} if outcome.epochs is None else {"epochs": outcome.epochs}
     return {
         "status": outcome.status,
         "reason": outcome.reason,
+        **epochs,
         "generations": outcome.generations,
         "evaluations": outcome.evaluations,
         "seconds": outcome.seconds,
@@ -215,18 +243,18 @@ def _champion_result(champion: Champion) -> dict[str, Any]:
     return found
 
 
-def _keep_rows(path: Path, first: int) -> None:
-    """Leave in a table only whole rows of generations before `first`."""
+def _keep_rows(path: Path, columns: Sequence[str], first: int) -> None:
+    """Leave in a table only whole rows of generations or epochs before `first`."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         rows = list(csv.reader(file))
-    kept = [row for row in rows[1:] if len(row) == len(COLUMNS) and row[0].isdigit() and int(row[0]) < first]
+    kept = [row for row in rows[1:] if len(row) == len(columns) and row[0].isdigit() and int(row[0]) < first]
     if not kept:
         path.unlink()
         return
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *kept])
+    csv.writer(text, lineterminator="\n").writerows([columns, *kept])
     write_atomically(path, text.getvalue())
 
 

@@ -1,4 +1,4 @@
-"""The words of the console and of ``run.log``: one line per generation, and the summary at the end."""
+"""The words of the console and of ``run.log``: one line per generation or epoch, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from topoevo.experiment.data import resumable_settings
 from topoevo.experiment.params import Params
-from topoevo.experiment.records import Champion, GenerationRecord, Outcome, TaskScore
+from topoevo.experiment.records import Champion, EpochRecord, GenerationRecord, Outcome, TaskScore
 from topoevo.reporting.measures import num_layers
 from topoevo.reporting.run_directory import LOGS, RunDirectory
 
@@ -47,13 +48,38 @@ def generation_line(record: GenerationRecord, num_generations: int, *, max_width
     return "  ".join(parts)
 
 
+def epoch_line(record: EpochRecord, num_epochs: int) -> str:
+    """Return one epoch as one line; the columns of all epochs are aligned.
+
+    Parameters
+    ----------
+    record, num_epochs
+        The epoch, and how many there will be.
+    """
+    width = len(str(num_epochs))
+    accuracy = "" if record.accuracy is None else f"  accuracy {record.accuracy:.4f}"
+    parts = [f"epoch {record.epoch:{width}d}", f"training loss {record.loss:8.5f}{accuracy}"]
+    for name, score in (("validation", record.validation), ("test", record.test)):
+        if score is not None:
+            parts.append(f"{name} loss {-score.reward:8.5f}  {_short_measure(score)}")
+    if record.acceptance is not None:
+        parts.append(f"accepted {record.acceptance:.3f}")
+    return "  ".join([*parts, f"{record.seconds['complete']:6.3f} s", f"digest {record.digest}"])
+
+
 def headline(outcome: Outcome) -> str:
     """Return how a run ended, in one sentence."""
     ending = {"finished": "Finished", "interrupted": "Interrupted", "failed": "Failed"}[outcome.status]
-    return (
-        f"{ending} after {_count(outcome.generations, 'generation')}, {_count(outcome.evaluations, 'evaluation')} "
-        f"and {duration(outcome.seconds)}" + (f": {outcome.reason}" if outcome.reason else "")
-    )
+    done = f"{_count(outcome.generations, 'generation')}, {_count(outcome.evaluations, 'evaluation')}"
+    if outcome.epochs is not None:
+        done = _count(outcome.epochs, "epoch")
+    reason = f": {outcome.reason}" if outcome.reason else ""
+    return f"{ending} after {done} and {duration(outcome.seconds)}{reason}"
+
+
+def champion_title(outcome: Outcome) -> str:
+    """Return what a run's network is called."""
+    return "Champion" if outcome.epochs is None else "Network"
 
 
 def champion_rows(champion: Champion) -> list[tuple[str, str]]:
@@ -68,17 +94,16 @@ def champion_rows(champion: Champion) -> list[tuple[str, str]]:
         ("biases", str(genome.complexity.biases)),
         ("hidden nodes", str(genome.complexity.hidden)),
         ("layers", str(num_layers(champion.individual))),
-        ("found in generation", str(champion.generation)),
     ]
-    return rows
+    return rows if champion.generation is None else [*rows, ("found in generation", str(champion.generation))]
 
 
-def file_rows(run: RunDirectory) -> list[tuple[str, str]]:
+def file_rows(run: RunDirectory, params: Params) -> list[tuple[str, str]]:
     """Return the files of a run that exist, as pairs of path and meaning."""
     meanings = (
         (run.champion, "the network: weights, names and scaling of its inputs"),
         (run.picture_svg, "its picture, also as .png"),
-        (run.metrics, "every generation in numbers"),
+        (run.metrics, f"every {'generation' if params.evolves else 'epoch'} in numbers"),
         (run.networks, "the last population"),
         (run.params, "every setting of this run"),
         (run.result, "how it ended"),
@@ -107,10 +132,12 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
         rows.append(("see the network", f"{opener} {shlex.quote(os.path.join(folder, run.picture_svg.name))}"))
     if run.checkpoint.exists():
         resume = f"{program} resume {shlex.quote(folder)}"
-        if outcome.generations >= params.num_generations:
-            rows.append(("evolve further", f"{resume} --num_generations {2 * max(params.num_generations, 1)}"))
-        else:
+        if outcome.epochs is None and outcome.generations >= params.num_generations:
+            rows.append(("evolve further", f"{resume} --num_generations {2 * params.num_generations}"))
+        elif outcome.epochs is None or outcome.epochs < params.num_epochs:
             rows.append(("go on", resume))
+        elif "num_epochs" in resumable_settings(params):
+            rows.append(("train further", f"{resume} --num_epochs {2 * params.num_epochs}"))
     if run.champion.exists():
         rows.append(("evaluate it", f"{program} evaluate {shlex.quote(folder)}"))
         if params.dataset.endswith((".csv", ".npz")):
@@ -131,10 +158,10 @@ def summary(outcome: Outcome, run: RunDirectory | None, params: Params) -> list[
     """Return the end of a run as plain lines."""
     blocks: list[tuple[str, list[tuple[str, str]]]] = []
     if outcome.champion is not None:
-        blocks.append(("Champion", champion_rows(outcome.champion)))
+        blocks.append((champion_title(outcome), champion_rows(outcome.champion)))
     if run is not None:
         blocks += [
-            ("Files", file_rows(run)),
+            ("Files", file_rows(run, params)),
             ("Next", command_rows(run, params, outcome)),
         ]
     lines = ["", headline(outcome)]
@@ -142,6 +169,13 @@ def summary(outcome: Outcome, run: RunDirectory | None, params: Params) -> list[
         width = max((len(left) for left, _ in rows), default=0)
         lines += ["", title, *(f"  {left:<{width}}  {right}" for left, right in rows)]
     return lines
+
+
+def _short_measure(score: TaskScore) -> str:
+    """The measure that a user thinks in, in a column."""
+    if score.accuracy is not None:
+        return f"accuracy {score.accuracy:.4f}"
+    return "" if score.rmse is None else f"RMSE {score.rmse:10.5g}"
 
 
 def _measure(score: TaskScore) -> str:

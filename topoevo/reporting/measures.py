@@ -1,4 +1,4 @@
-"""The numbers that describe a generation, under the names they have in TensorBoard and in ``metrics.csv``."""
+"""The numbers that describe a generation or epoch, under the names they have in TensorBoard and in ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from topoevo.evolution import Individual
-from topoevo.experiment.records import Champion, GenerationRecord
+from topoevo.experiment.records import Champion, EpochRecord, GenerationRecord, TaskScore
 
-#: Every measure, in the order of the columns; the list never depends on the run.
+#: Every measure of a generation, in the order of the columns; the list never depends on the run.
 MEASURES = (
     "best/reward",
     "best/accuracy",
@@ -42,6 +42,22 @@ MEASURES = (
     "times/ranking",
     "times/confirmation",
     "times/reproduction",
+    "times/complete",
+)
+
+#: The same of an epoch, where one network is trained without evolution.
+EPOCH_MEASURES = (
+    "training/loss",
+    "training/accuracy",
+    "training/acceptance",
+    "validation/loss",
+    "validation/accuracy",
+    "validation/rmse",
+    "test/loss",
+    "test/accuracy",
+    "test/rmse",
+    "times/training",
+    "times/scoring",
     "times/complete",
 )
 
@@ -88,6 +104,28 @@ def measures_of(record: GenerationRecord) -> dict[str, float | None]:
         found[f"stats/{name}_std"] = _reduced(np.std, values)
     found |= {name: record.seconds.get(name.removeprefix("times/")) for name in MEASURES if name.startswith("times/")}
     return {name: None if value is None or not np.isfinite(value) else value for name, value in found.items()}
+
+
+def measures_of_epoch(record: EpochRecord) -> dict[str, float | None]:
+    """Return a number for every name in `EPOCH_MEASURES`, or None where there is none."""
+    found: dict[str, float | None] = {
+        "training/loss": record.loss,
+        "training/accuracy": record.accuracy,
+        "training/acceptance": record.acceptance,
+        **_score_measures("validation", record.validation),
+        **_score_measures("test", record.test),
+        **{f"times/{name}": seconds for name, seconds in record.seconds.items()},
+    }
+    return {name: value if value is not None and np.isfinite(value) else None for name, value in found.items()}
+
+
+def _score_measures(part: str, score: TaskScore | None) -> dict[str, float | None]:
+    """Loss, accuracy and error on one part of the data."""
+    return {
+        f"{part}/loss": None if score is None else -score.reward,
+        f"{part}/accuracy": None if score is None else score.accuracy,
+        f"{part}/rmse": None if score is None else score.rmse,
+    }
 
 
 def champion_measures(champion: Champion) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from topoevo import __version__
+from topoevo.experiment.learning_facts import learning_facts
 from topoevo.reporting.network_file import decimals
 
 if TYPE_CHECKING:
@@ -13,21 +14,6 @@ if TYPE_CHECKING:
     from topoevo.experiment.params import Params
     from topoevo.experiment.records import Champion, TaskScore
     from topoevo.tasks.task import Task
-
-_LEARNING_SETTINGS = (
-    "learning_rule",
-    "optimizer",
-    "lr",
-    "lr_schedule",
-    "momentum",
-    "weight_decay",
-    "num_epochs",
-    "final_epochs",
-    "batch_size",
-    "train_only_outputs",
-    "inherit_weights",
-    "weight_init",
-)
 
 
 def facts_of(champion: Champion, params: Params, task: Task) -> dict[str, Any]:
@@ -70,7 +56,7 @@ def _score(score: TaskScore) -> dict[str, Any]:
 
 
 def _facts(
-    individual: Individual, params: Params, task: Task, *, scores: dict[str, Any], generation: int
+    individual: Individual, params: Params, task: Task, *, scores: dict[str, Any], generation: int | None
 ) -> dict[str, Any]:
     genome = individual.genome
     return {
@@ -87,7 +73,7 @@ def _facts(
             "data": task.provenance,
         },
         "data_settings": _data_settings(params),
-        "learning": {name: getattr(params, name) for name in _LEARNING_SETTINGS if hasattr(params, name)},
+        "learning": learning_facts(params),
         "complexity": {
             "connections": genome.complexity.connections,
             "biases": genome.complexity.biases,

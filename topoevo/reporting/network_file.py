@@ -4,15 +4,18 @@ The format is the node-link form of networkx with the key ``edges``::
 
     networkx.node_link_graph(json.load(open("champion.json")), edges="edges")
 
-Node and edge attributes are those of `topoevo.genome.Genome.to_networkx`. Every weight is the shortest decimal that
-reads back as the same float32; null is a weight that was never given.
+Node and edge attributes are those of `topoevo.genome.Genome.to_networkx`. Where a learning rule has feedback weights,
+they are the attribute ``feedback``: a number on edges, or on hidden nodes one for every output (direct feedback
+alignment). Every weight is the shortest decimal that reads back as the same float32; null is a weight that was never
+given.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ from topoevo.genome import CONNECTION_DTYPE, NODE_DTYPE, Genome, Role
 from topoevo.reporting.atomic import finite, write_atomically
 
 if TYPE_CHECKING:
+    from topoevo.experiment.learning_facts import Feedback
     from topoevo.reporting.network_schema import Document, TaskFacts
 
 FORMAT = "topoevo-network"
@@ -116,7 +120,7 @@ class NetworkFile:
 # -- writing ----------------------------------------------------------------------------------------------------
 
 
-def write_network(path: str | Path, genome: Genome, *, facts: dict[str, Any]) -> None:
+def write_network(path: str | Path, genome: Genome, *, facts: dict[str, Any], feedback: Feedback | None = None) -> None:
     """Write a network file, replacing an earlier one in one step.
 
     Parameters
@@ -127,25 +131,27 @@ def write_network(path: str | Path, genome: Genome, *, facts: dict[str, Any]) ->
         Genes to write.
     facts
         JSON values, as `topoevo.reporting.network_facts.facts_of` makes them; they become attributes of the graph.
+    feedback
+        Weights along which errors travel back, if they are not those of the connections.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    write_atomically(Path(path), network_json(genome, facts=facts))
+    write_atomically(Path(path), network_json(genome, facts=facts, feedback=feedback))
 
 
-def network_json(genome: Genome, *, facts: dict[str, Any]) -> str:
+def network_json(genome: Genome, *, facts: dict[str, Any], feedback: Feedback | None = None) -> str:
     """Return the text of a network file: valid JSON with one node or edge a line."""
     graph = {"format": FORMAT, "version": VERSION, **finite(facts)}
     return (
         '{\n"directed": true,\n"multigraph": false,\n"graph": {\n'
         + ",\n".join(f"  {_line(key)}: {_block(value)}" for key, value in graph.items())
         + '\n},\n"nodes": [\n'
-        + ",\n".join(map(_line, _nodes(genome)))
+        + ",\n".join(map(_line, _nodes(genome, feedback)))
         + '\n],\n"edges": [\n'
-        + ",\n".join(map(_line, _edges(genome)))
+        + ",\n".join(map(_line, _edges(genome, feedback)))
         + "\n]\n}\n"
     )
 
@@ -161,16 +167,23 @@ def _block(value: Any) -> str:
     return "{\n" + ",\n".join(f"    {_line(key)}: {_line(one)}" for key, one in value.items()) + "\n  }"
 
 
-def _nodes(genome: Genome) -> Iterator[dict[str, Any]]:
+def _nodes(genome: Genome, feedback: Feedback | None) -> Iterator[dict[str, Any]]:
+    direct = {} if feedback is None else feedback.nodes
     for (identity, role, activation), layer in zip(genome.nodes.tolist(), genome.layers().tolist(), strict=True):
         name = ACTIVATIONS_BY_CODE[activation].name
-        yield {"id": identity, "role": Role(role).name.lower(), "activation": name, "layer": layer}
+        node = {"id": identity, "role": Role(role).name.lower(), "activation": name, "layer": layer}
+        yield {**node, "feedback": decimals(direct[identity])} if identity in direct else node
 
 
-def _edges(genome: Genome) -> Iterator[dict[str, Any]]:
+def _edges(genome: Genome, feedback: Feedback | None) -> Iterator[dict[str, Any]]:
     weights = decimals(genome.connections["weight"])
-    for (innovation, source, target, _, enabled), weight in zip(genome.connections.tolist(), weights, strict=True):
-        yield {"source": source, "target": target, "weight": weight, "innovation": innovation, "enabled": enabled}
+    backward: Iterable[float | None] = repeat(None)
+    if feedback is not None and feedback.connections is not None:
+        backward = decimals(feedback.connections)
+    for gene, weight, back in zip(genome.connections.tolist(), weights, backward, strict=False):
+        innovation, source, target, _, enabled = gene
+        edge = {"source": source, "target": target, "weight": weight, "innovation": innovation, "enabled": enabled}
+        yield edge if back is None else {**edge, "feedback": back}
 
 
 def decimals(values: NDArray[np.float32]) -> list[float | None]:

@@ -22,6 +22,7 @@ class Node(_Checked):
     id: Identity
     role: Literal["input", "bias", "hidden", "output"]
     activation: str
+    feedback: list[Number] | None = None
 
 
 class Edge(_Checked):
@@ -32,6 +33,7 @@ class Edge(_Checked):
     weight: Number | None
     innovation: Identity
     enabled: bool
+    feedback: Number | None = None
 
 
 class TaskFacts(_Checked):
@@ -44,7 +46,7 @@ class TaskFacts(_Checked):
 
     name: str
     kind: Literal["classification", "regression"]
-    loss: Literal["cross_entropy", "mean_squared_error"]
+    loss: Literal["cross_entropy", "mean_squared_error", "class_squared_error"]
     input_names: list[str]
     output_names: list[str]
     input_offset: list[Number]

@@ -30,7 +30,8 @@ def draw_champion(champion: Champion, task: Task, *files: Path) -> None:
         elif score is not None:
             scores.append(f"{name} reward {score.reward:.4g}")
     size = champion.individual.genome.complexity
-    words = [f"{size.connections} connections", f"{size.hidden} hidden nodes", f"generation {champion.generation}"]
+    words = [f"{size.connections} connections", f"{size.hidden} hidden nodes"]
+    words += [] if champion.generation is None else [f"generation {champion.generation}"]
     draw_network(
         champion.individual.genome,
         *files,

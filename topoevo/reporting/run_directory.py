@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 #: Where new runs go if ``out_dir`` is not given, relative to the working directory.
 LOGS = Path("logs")
 
+#: Files of every comparison with controls (`topoevo.experiment.controls`).
+_CONTROLS = tuple(
+    f"controls-{kind}.{ending}"
+    for kind in ("random", "shuffled", "shuffled_by_layer")
+    for ending in ("svg", "png", "csv", "json")
+)
+
 #: Everything that a run writes; nothing else is ever deleted.
 _CONTENTS = (
     "params.yaml",
@@ -35,6 +42,7 @@ _CONTENTS = (
     "tensorboard",
     "networks",
     "checkpoint",
+    *_CONTROLS,
 )
 
 
@@ -109,6 +117,15 @@ class RunDirectory:
     def checkpoint(self) -> Path:
         """Folder of what resuming needs."""
         return self.path / "checkpoint"
+
+    def controls(self, kind: str, ending: str) -> Path:
+        """Return a file of a comparison with controls; `ending` is ``json``, ``csv``, ``svg`` or ``png``."""
+        return self.path / f"controls-{kind}.{ending}"
+
+    def delete_controls(self) -> None:
+        """Delete all comparisons with controls, which tell of a champion that may be replaced."""
+        for name in _CONTROLS:
+            (self.path / name).unlink(missing_ok=True)
 
     @staticmethod
     def check(params: Params) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import struct
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from topoevo.experiment.records import GenerationRecord, Observer, Outcome
-from topoevo.reporting.measures import MEASURES, accuracies, champion_measures, measures_of
+from topoevo.experiment.records import EpochRecord, GenerationRecord, Observer, Outcome, Run
+from topoevo.reporting.measures import (
+    EPOCH_MEASURES,
+    MEASURES,
+    accuracies,
+    champion_measures,
+    measures_of,
+    measures_of_epoch,
+)
 
 if TYPE_CHECKING:
-    from topoevo.experiment.experiment import Experiment
     from topoevo.experiment.params import Params
 
 #: What the table of hyperparameters compares runs by.
@@ -20,7 +29,7 @@ _COMPARED = ("champion/test_accuracy", "champion/test_reward", "champion/connect
 
 
 class TensorBoardObserver(Observer):
-    """Write scalars, histograms, settings and the champion's picture; the step is the generation.
+    """Write scalars, histograms, settings and the champion's picture; the step is the generation, or the epoch.
 
     Parameters
     ----------
@@ -31,8 +40,8 @@ class TensorBoardObserver(Observer):
 
     Notes
     -----
-    The set of tags does not grow with the generations. After a resume, what was written of generations that run again
-    is purged. Scores at the end of the run stand at the step after the last generation.
+    The set of tags does not grow with the generations or epochs. After a resume, what was written of those that run
+    again is purged. Scores at the end of the run stand at the step after the last generation or epoch.
     """
 
     def __init__(self, folder: Path, *, picture: Path | None = None) -> None:
@@ -41,19 +50,21 @@ class TensorBoardObserver(Observer):
         self._picture_time: int | None = None
         self._writer: Any = None
 
-    def on_start(self, experiment: Experiment) -> None:
+    def on_start(self, run: Run) -> None:
         """Open a file of events, and write the settings."""
+        load_tensorboardx()
         from tensorboardX.event_file_writer import EventFileWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-        first = experiment.first_generation
+        # Generations count from 0, epochs from 1.
+        first = run.num_done if run.params.evolves or not run.num_done else run.num_done + 1
         # File names have only the second in them: the suffix keeps a resumed run from replacing an earlier file.
         self._writer = EventFileWriter(str(self._folder), filename_suffix=f".{first:06d}")
         if first:
             # The version event makes TensorBoard look at session starts at all.
             self._add(Event(step=first, file_version="brain.Event:2"))
             self._add(Event(step=first, session_log=SessionLog(status=SessionLog.START)))
-        self._write_settings(experiment.params, first)
+        self._write_settings(run.params, first)
         self._writer.flush()
 
     def on_generation(self, record: GenerationRecord) -> None:
@@ -61,7 +72,7 @@ class TensorBoardObserver(Observer):
         from tensorboardX import summary
 
         step = record.generation
-        self._write_scalars(measures_of(record), step)
+        self._write_scalars(MEASURES, measures_of(record), step)
         members = record.population.members
         connections = [member.genome.complexity.connections for member in members]
         for name, values in (("accuracy", accuracies(members)), ("connections", connections)):
@@ -71,16 +82,22 @@ class TensorBoardObserver(Observer):
         # An event that is still in memory when the process is killed would be missing after a resume.
         self._writer.flush()
 
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Write all measures of an epoch."""
+        self._write_scalars(EPOCH_MEASURES, measures_of_epoch(record), record.epoch)
+        self._writer.flush()
+
     def on_end(self, outcome: Outcome) -> None:
         """Write the champion's final scores, and close the file."""
         from tensorboardX import summary
 
         if self._writer is None:
             return
+        step = outcome.generations if outcome.epochs is None else outcome.epochs + 1
         if outcome.champion is not None:
-            self._write_scalars(champion_measures(outcome.champion), outcome.generations)
-            self._write_picture(outcome.generations)
-        self._write(summary.hparams({}, {})[2], outcome.generations)
+            self._write_scalars(MEASURES, champion_measures(outcome.champion), step)
+            self._write_picture(step)
+        self._write(summary.hparams({}, {})[2], step)
         self._writer.close()
 
     def _write_settings(self, params: Params, step: int) -> None:
@@ -88,16 +105,17 @@ class TensorBoardObserver(Observer):
         from tensorboardX import summary
 
         self._write(summary.text("params", "```yaml\n" + params.to_yaml() + "```"), step)
-        values = params.model_dump()
+        # TensorBoard complains about infinity.
+        values = {name: str(one) if one == math.inf else one for name, one in params.model_dump().items()}
         shown = {name: one for name, one in values.items() if isinstance(one, (bool, int, float, str))}
         lists = {name: " ".join(map(str, one)) for name, one in values.items() if isinstance(one, (list, tuple))}
         for part in summary.hparams({**shown, **lists}, dict.fromkeys(_COMPARED))[:2]:
             self._write(part, step)
 
-    def _write_scalars(self, measures: Mapping[str, float | None], step: int) -> None:
+    def _write_scalars(self, names: Iterable[str], measures: Mapping[str, float | None], step: int) -> None:
         from tensorboardX.proto.summary_pb2 import Summary
 
-        known = [(name, measures.get(name)) for name in MEASURES]
+        known = [(name, measures.get(name)) for name in names]
         values = [Summary.Value(tag=name, simple_value=value) for name, value in known if value is not None]
         self._write(Summary(value=values), step)
 
@@ -125,3 +143,14 @@ class TensorBoardObserver(Observer):
     def _add(self, event: Any) -> None:
         event.wall_time = time.time()
         self._writer.add_event(event)
+
+
+def load_tensorboardx() -> None:
+    """Import tensorboardX without torch, which it loads wherever it is installed: 200 MB and a second for nothing."""
+    if "torch" in sys.modules:
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        importlib.import_module("tensorboardX")
+    finally:
+        del sys.modules["torch"]

@@ -34,8 +34,8 @@ class AddConnection(Mutation):
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with one more connection, or None if every legal pair is connected."""
         if self.max_connections is not None:
-            from_bias = genome.nodes["role"][genome.source_row] == BIAS
-            if np.count_nonzero(genome.connections["enabled"] & ~from_bias) >= self.max_connections:
+            from_bias = genome.role[genome.source_row] == BIAS
+            if np.count_nonzero(genome.enabled & ~from_bias) >= self.max_connections:
                 return None
         pair = draw_legal_pair(genome, rng, output_connections=self.output_connections)
         if pair is None:
@@ -48,7 +48,7 @@ def draw_legal_pair(
 ) -> tuple[int, int] | None:
     """Draw a pair of nodes that a connection may join, uniformly, without trial and error.
 
-    All legal pairs are counted (`topoevo.genome.compiled_graph.legal_targets`), and one number is drawn among them.
+    All of them are counted (`topoevo.genome.graph.Graph.open_pairs`), and one number is drawn.
 
     Parameters
     ----------
@@ -64,16 +64,8 @@ def draw_legal_pair(
     (source, target) or None
         Node ids.
     """
-    from topoevo.genome import compiled_graph
-
-    targets, closed, num_open = compiled_graph.legal_targets(
-        genome.role, genome.source_row, genome.target_row, genome.enabled, output_connections
-    )
-    last = np.cumsum(num_open)
-    if last[-1] == 0:
+    open_pairs = genome.graph.open_pairs(output_connections=output_connections)
+    if not open_pairs.num_pairs:
         return None
-    draw = int(rng.integers(last[-1]))
-    source = int(np.searchsorted(last, draw, side="right"))
-    rank = draw - int(last[source] - num_open[source])
-    target = int(targets[compiled_graph.nth_open(closed[source], rank)])
+    source, target = open_pairs.pair(int(rng.integers(open_pairs.num_pairs)))
     return int(genome.nodes["id"][source]), int(genome.nodes["id"][target])

@@ -27,8 +27,7 @@ class AddNode(Mutation):
 
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with one more hidden node, or None if there is no connection to split."""
-        enabled = genome.connections["enabled"]
-        rows = np.flatnonzero(enabled & (genome.nodes["role"][genome.source_row] != BIAS))
+        rows = np.flatnonzero(genome.enabled & (genome.role[genome.source_row] != BIAS))
         if len(rows) == 0 or (self.max_connections is not None and len(rows) >= self.max_connections):
             return None
         innovation = int(genome.connections["innovation"][rows[rng.integers(len(rows))]])

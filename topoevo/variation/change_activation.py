@@ -25,7 +25,7 @@ class ChangeActivation(Mutation):
 
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with one activation changed, or None if no node has an alternative."""
-        hidden = np.flatnonzero(genome.nodes["role"] == HIDDEN)
+        hidden = np.flatnonzero(genome.role == HIDDEN)
         if len(self.activations) < 2:
             # With a single name to draw, only nodes that have a different one can change.
             current = [ACTIVATIONS_BY_CODE[code].name for code in genome.nodes["activation"][hidden]]

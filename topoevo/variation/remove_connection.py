@@ -21,8 +21,7 @@ class RemoveConnection(Mutation):
 
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with one connection gene less, or None if it has a single one."""
-        enabled = genome.connections["enabled"]
-        rows = np.flatnonzero(enabled & (genome.nodes["role"][genome.source_row] != BIAS))
+        rows = np.flatnonzero(genome.enabled & (genome.role[genome.source_row] != BIAS))
         if len(rows) < 2:
             return None
         return genome.without_connection(int(genome.connections["innovation"][rows[rng.integers(len(rows))]]))

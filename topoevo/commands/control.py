@@ -1,0 +1,146 @@
+"""Comparing a run's champion with control networks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from topoevo.commands.signals import stopped_by_signals
+from topoevo.errors import CheckpointError, ParamsError
+from topoevo.experiment.data import check_task, load_task_of
+from topoevo.experiment.params import Params, load_params
+from topoevo.experiment.yaml_file import resolve_scalar
+from topoevo.reporting.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from topoevo.tasks.task import Task
+
+#: Flags that are settings too, and read and checked as such.
+_SETTINGS = ("num_controls", "num_epochs", "num_workers", "data_dir", "dataset")
+_KINDS = (
+    "networks to compare with: randomly mutated, or the champion with its connections shuffled, nodes keeping their "
+    "numbers of connections or their layers alone; default that of the run, or random"
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ours."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `ParamsError`."""
+        raise ParamsError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+
+def control_command(words: list[str], prog: str) -> int:
+    """``topoevo control``: train the champion of a finished run beside networks that nothing has selected."""
+    from topoevo.reporting.controls import WORDS
+
+    parser = _Parser(
+        prog=prog,
+        allow_abbrev=False,
+        description="Train the topology of a run's champion, and networks of its size that nothing has selected, "
+        "all from new weights by the run's rule; compare their test scores.",
+    )
+    parser.add_argument("run", help="folder of a finished run")
+    parser.add_argument("--kind", choices=tuple(WORDS), help=_KINDS)
+    parser.add_argument("--num_controls", metavar="N", help="number of networks; default that of the run")
+    parser.add_argument("--num_epochs", metavar="E", help="epochs of every training; default those of the champion")
+    parser.add_argument("--num_workers", metavar="N", help="networks trained at the same time; -1 uses every core")
+    parser.add_argument("--data_dir", help="folder with the data files, if it is not the recorded one")
+    parser.add_argument("--dataset", help="path of the table, if it has moved")
+    given = parser.parse_args(words)
+    run = RunDirectory.open(Path(given.run).expanduser())
+    overrides: dict[str, Any] = {name: value for name in _SETTINGS if (value := getattr(given, name)) is not None}
+    for name in ("num_controls", "num_epochs", "num_workers"):
+        if name in overrides:
+            overrides[name] = resolve_scalar(overrides[name])
+    params = load_params(run.params, overrides)
+    kind = given.kind or ("random" if params.control == "none" else params.control)
+    params = params.model_copy(update={"control": kind})
+    _check_finished(run)
+    print(f"loading {params.dataset} ...", flush=True)
+    task = load_task_of(params, lambda text: print(text, flush=True))
+    check_task(params, task)
+    return compare(run, params, task, num_epochs=params.num_epochs if given.num_epochs else None)
+
+
+def compare(run: RunDirectory, params: Params, task: Task, *, num_epochs: int | None = None) -> int:
+    """Compare the champion of a finished run with controls, write and print the outcome, and return the exit code.
+
+    Parameters
+    ----------
+    run
+        Its folder.
+    params
+        Its settings; ``control`` is not ``none``.
+    task
+        Its samples.
+    num_epochs
+        Of every training; None for those of the champion.
+
+    Raises
+    ------
+    TopoevoError
+        If there is no champion, the data has changed, or a file cannot be written.
+    """
+    from topoevo.experiment.controls import ControlExperiment
+    from topoevo.experiment.experiment import Interrupted
+    from topoevo.reporting.controls import WORDS, ControlsConsole, comparison_lines, count, write_comparison
+    from topoevo.reporting.network_file import read_network
+
+    result = _check_finished(run)
+    champion = read_network(run.champion)
+    if task.provenance != champion.facts.get("task", {}).get("data"):
+        raise ParamsError(f"the data has changed since the run in {run.shown()}: scores would not compare")
+    measure = "test_accuracy" if task.kind == "classification" else "test_rmse"
+    experiment = ControlExperiment(
+        params, task, champion.genome, recorded=result["champion"].get(measure), num_epochs=num_epochs
+    )
+    console = ControlsConsole()
+    console.say(
+        f"\ncomparing the champion ({champion.genome.complexity.connections} connections) with {params.num_controls} "
+        f"{WORDS[params.control]} networks, {count(experiment.num_epochs, 'epoch')} each, {params.learning_rule}"
+    )
+    with stopped_by_signals(experiment.stop):
+        try:
+            comparison = experiment.run(on_message=console.say, on_progress=console.on_progress)
+            console.close()
+            files = write_comparison(run, comparison, params, task_name=task.name, step=result.get("generations", 0))
+        except Interrupted as interruption:
+            console.close()
+            again = f"topoevo control {shlex.quote(run.shown())} --kind {params.control}"
+            console.say(f"\nInterrupted: nothing was written. To begin again: {again}")
+            return 128 + signal.Signals[str(interruption)]
+        finally:
+            console.close()
+    for line in comparison_lines(comparison, params):
+        console.say(line)
+    console.say("\nFiles")
+    for path in files:
+        console.say(f"  {Path(run.shown()) / path.name}")
+    return 0
+
+
+def _check_finished(run: RunDirectory) -> dict[str, Any]:
+    """The result of a run, which must be over and have a champion."""
+    try:
+        result: dict[str, Any] = json.loads(run.result.read_text("utf-8"))
+        status, champion = result["status"], result["champion"]
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{run.shown()}: the run is not finished: topoevo resume {shlex.quote(run.shown())} goes on with it"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{run.result}: is not readable: {error}") from None
+    if status != "finished":
+        raise CheckpointError(
+            f"{run.shown()}: the run is not finished but {status}: "
+            f"topoevo resume {shlex.quote(run.shown())} goes on with it"
+        )
+    if champion is None or not run.champion.exists():
+        raise CheckpointError(f"{run.shown()}: the run has no champion to compare")
+    return result

@@ -1,0 +1,402 @@
+"""What a topology is worth: a champion trained anew beside networks of its size that nothing has selected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.errors import ParamsError
+from topoevo.evolution import Evaluation
+from topoevo.evolution.reproduction import initial_population, mutate
+from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
+from topoevo.experiment.experiment import Interrupted, prepare_compiled
+from topoevo.experiment.params import Params
+from topoevo.experiment.records import TaskScore
+from topoevo.experiment.workers import Workers
+from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome.genes import BIAS, UNSET
+from topoevo.genome.shuffling import active_part, shuffled, shuffled_by_layer
+from topoevo.seeds import Stream, generator
+from topoevo.tasks.task import Task
+from topoevo.variation import MUTATIONS, Mutation
+
+#: Addresses within the stream of controls; genomes of the first kind come after these.
+_MINIBATCHES, _TRAINING, _FIRST_GENOMES = 0, 1, 2
+#: Random mutations for every connection of the champion: as long as networks may shrink again, and in all.
+_PATIENCE, _LIMIT = 10, 100
+
+
+def random_network(champion: Genome, params: Params, rng: np.random.Generator) -> Genome:
+    """Return a genome that was mutated at random until it had as many connections as the champion.
+
+    It begins like the networks of a run: random connections from inputs to outputs, at most as many as the champion
+    has, some of them split. Then the run's own mutations are drawn with the run's probabilities; one that would lead
+    past the champion's number of connections is not made. Where removing goes faster than adding, mutations that lead
+    away from that number are not made any more after 10 mutations a connection, and after 100 there is an end.
+
+    Parameters
+    ----------
+    champion
+        Whose numbers of inputs, outputs, and connections on some path from an input to an output to take.
+    params
+        Settings of the run. ``max_connections``, ``hidden_layers`` and ``network`` do not count.
+    rng
+        Generator.
+    """
+    wanted = champion.complexity.connections
+    tracker = InnovationTracker()
+    (first,) = initial_population(
+        1,
+        champion.num_inputs,
+        champion.num_outputs,
+        p_enabled=params.p_initial_connection_enabled,
+        p_add_node=params.p_initial_add_node,
+        add_node=_operator("add_node", params, max_connections=wanted),
+        bias=params.bias,
+        output_activation=params.output_activation,
+        max_connections=wanted,
+        tracker=tracker,
+        seed=int(rng.integers(2**63)),
+    ).members
+    mutations = {_operator(name, params): p for name, p in params.mutation_probabilities().items()}
+    genome = first.genome
+    for tried in range(_LIMIT * wanted):
+        missing = wanted - genome.complexity.connections
+        if missing == 0:
+            break
+        mutated, _ = mutate(genome, mutations, 1, tracker, rng)
+        still_missing = wanted - mutated.complexity.connections
+        if still_missing >= 0 and (still_missing <= missing or tried < _PATIENCE * wanted):
+            genome = mutated
+    return genome
+
+
+#: How to make a control network from the champion, the settings and a generator, by name of the kind. The order is part
+#: of the addresses of random numbers: new kinds come last.
+CONTROLS: Mapping[str, Callable[[Genome, Params, np.random.Generator], Genome]] = MappingProxyType(
+    {
+        "random": random_network,
+        "shuffled": lambda champion, params, rng: shuffled(champion, rng),
+        "shuffled_by_layer": lambda champion, params, rng: shuffled_by_layer(champion, rng),
+    }
+)
+
+
+@dataclass(frozen=True)
+class TrainedControl:
+    """One network after its training: a control, or the champion once more.
+
+    Parameters
+    ----------
+    is_champion
+        Whether this is the champion's topology.
+    number
+        Of the control or training, from 0.
+    address
+        Of the random numbers of its training: stream, generation and index (`topoevo.seeds`).
+    genome_address
+        Of those that the genome is made with; None for the champion.
+    connections, biases, hidden
+        See `topoevo.genome.Complexity`.
+    neurons
+        All nodes of the graph.
+    layers
+        Layers of the graph, those of inputs and outputs included.
+    in_place
+        Fraction of the champion's connections that a shuffled network still has; None for other networks.
+    train, test
+        Scores after training; None if it failed.
+    failure
+        What went wrong, or None.
+    """
+
+    is_champion: bool
+    number: int
+    address: tuple[int, int, int]
+    genome_address: tuple[int, int, int] | None
+    connections: int
+    biases: int
+    hidden: int
+    neurons: int
+    layers: int
+    in_place: float | None
+    train: TaskScore | None
+    test: TaskScore | None
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Statistics of the test scores of several networks.
+
+    Parameters
+    ----------
+    mean, std, min, max
+        Of those that could be trained; `std` is that of the values themselves (divided by their number).
+    count
+        How many those are.
+    """
+
+    mean: float
+    std: float
+    min: float
+    max: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A champion's topology beside its controls, all trained alike.
+
+    Parameters
+    ----------
+    kind
+        Name of `CONTROLS`.
+    measure
+        ``accuracy``, or ``rmse`` for a regression.
+    num_epochs
+        Of every training.
+    connections
+        Of the champion.
+    recorded
+        The champion's test score in the run, with weights that evolution may have handed on.
+    networks
+        Controls and trainings of the champion.
+    """
+
+    kind: str
+    measure: str
+    num_epochs: int
+    connections: int
+    recorded: float | None
+    networks: tuple[TrainedControl, ...]
+
+    @property
+    def champions(self) -> tuple[TrainedControl, ...]:
+        """The trainings of the champion."""
+        return tuple(one for one in self.networks if one.is_champion)
+
+    @property
+    def controls(self) -> tuple[TrainedControl, ...]:
+        """The controls."""
+        return tuple(one for one in self.networks if not one.is_champion)
+
+    def test_scores(self, networks: tuple[TrainedControl, ...]) -> NDArray[np.float64]:
+        """Return accuracy or error on the test samples, float64 [num_networks], of those that did not fail."""
+        return np.array([getattr(one.test, self.measure) for one in networks if one.test is not None], np.float64)
+
+    def spread(self, networks: tuple[TrainedControl, ...]) -> Spread | None:
+        """Return statistics of test scores, or None if every training failed."""
+        scores = self.test_scores(networks)
+        if not len(scores):
+            return None
+        return Spread(float(scores.mean()), float(scores.std()), float(scores.min()), float(scores.max()), len(scores))
+
+    @property
+    def gains(self) -> tuple[float, float] | None:
+        """How much better the champion's mean is than the controls' mean, and than the best control."""
+        champion, controls = self.spread(self.champions), self.spread(self.controls)
+        if champion is None or controls is None:
+            return None
+        if self.measure == "rmse":
+            return controls.mean - champion.mean, controls.min - champion.mean
+        return champion.mean - controls.mean, champion.mean - controls.max
+
+    @property
+    def num_beaten(self) -> int:
+        """Controls that are worse than the champion's mean; those that failed are."""
+        champion = self.spread(self.champions)
+        if champion is None:
+            return 0
+        scores = self.test_scores(self.controls)
+        better = scores <= champion.mean if self.measure == "rmse" else scores >= champion.mean
+        return len(self.controls) - int(np.count_nonzero(better))
+
+
+class ControlExperiment:
+    """Train a champion's topology and networks to compare it with.
+
+    Every network is trained as often as the champion is confirmed in a run: by the run's rule and optimizer, from new
+    weights, on the same minibatches as all the others. The champion's topology is trained as often as there are
+    controls.
+
+    Parameters
+    ----------
+    params
+        Settings of the run; ``control`` and ``num_controls`` say what to compare with.
+    task
+        Samples.
+    champion
+        Its genome.
+    recorded
+        Its test score in the run.
+    num_epochs
+        Of every training; if None those of the champion: ``final_epochs``, or ``num_epochs`` if that is 0.
+
+    Raises
+    ------
+    ParamsError
+        If there is nothing to compare.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        task: Task,
+        champion: Genome,
+        *,
+        recorded: float | None = None,
+        num_epochs: int | None = None,
+    ) -> None:
+        self.params = params
+        self.task = task
+        self.num_epochs = num_epochs or params.final_epochs or params.num_epochs
+        self._champion = _without_weights(champion)
+        if params.control == "none":
+            raise ParamsError(f"control: none leaves nothing to compare with, must be {' or '.join(CONTROLS)}")
+        if self._champion.complexity.connections == 0:
+            raise ParamsError("the champion has no connections: there is nothing to compare")
+        self._recorded = recorded
+        # A champion that kept the feedback weights it was chosen with would have an advantage.
+        self._evaluator = replace(DatasetEvaluator.from_params(params, task), feedback_seed=None)
+        self._stop_reason = ""
+
+    def stop(self, reason: str) -> None:
+        """Ask to give up soon; safe to call from a signal handler.
+
+        Parameters
+        ----------
+        reason
+            What happened, in a few words.
+        """
+        self._stop_reason = reason
+
+    def run(
+        self,
+        *,
+        on_message: Callable[[str], None] = lambda text: None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Comparison:
+        """Return the comparison.
+
+        Parameters
+        ----------
+        on_message
+            Told what takes long.
+        on_progress
+            Told how many trainings of how many are done.
+
+        Raises
+        ------
+        Interrupted
+            After `stop`.
+        """
+        prepare_compiled(self._evaluator.kernel, on_message, loops=(self._evaluator.rule.loop,))
+        params, num_controls = self.params, self.params.num_controls
+        data = TaskData(
+            self.task, params.batch_size, self.num_epochs, params.batch_size_eval, params.seed, params.shuffle
+        )
+        # Control i at 2 i and champion i at 2 i + 1, so that more controls leave the first ones as they are.
+        genomes = [one for number in range(num_controls) for one in (self._control(number), self._champion)]
+        trained: list[TrainedControl | None] = [None] * len(genomes)
+        done = 0
+
+        def on_result(index: int, evaluation: Evaluation) -> None:
+            nonlocal done
+            done += 1
+            trained[index] = self._scored(index, genomes[index], evaluation, data)
+            on_progress(done, len(genomes))
+
+        on_progress(0, len(genomes))
+        with Workers(params.num_workers, params.joblib_backend) as workers:
+            workers.evaluate(
+                self._evaluator,
+                genomes,
+                data.shared(Stream.CONTROL, _MINIBATCHES),
+                stream=Stream.CONTROL,
+                generation=_TRAINING,
+                on_result=on_result,
+                on_wait=self._check_stop,
+            )
+        return Comparison(
+            params.control,
+            "accuracy" if self.task.kind == "classification" else "rmse",
+            self.num_epochs,
+            self._champion.complexity.connections,
+            self._recorded,
+            tuple(one for one in trained if one is not None),
+        )
+
+    def _control(self, number: int) -> Genome:
+        """A control without weights."""
+        self._check_stop()
+        rng = generator(self.params.seed, *self._genome_address(number))
+        return _without_weights(CONTROLS[self.params.control](self._champion, self.params, rng))
+
+    def _genome_address(self, number: int) -> tuple[Stream, int, int]:
+        """Where the random numbers of a control's genome are."""
+        return Stream.CONTROL, _FIRST_GENOMES + list(CONTROLS).index(self.params.control), number
+
+    def _scored(self, index: int, genome: Genome, evaluation: Evaluation, data: TaskData) -> TrainedControl:
+        """A trained network with its scores."""
+        number, is_champion = divmod(index, 2)
+        size = genome.complexity
+        scores: dict[str, TaskScore | None] = {"train": None, "test": None}
+        if evaluation.weights is not None:
+            trained = genome.with_weights(evaluation.weights)
+            scores = {part: data.score(part, trained, self._evaluator.kernel) for part in scores}
+        return TrainedControl(
+            is_champion=bool(is_champion),
+            number=number,
+            address=(int(Stream.CONTROL), _TRAINING, index),
+            genome_address=None if is_champion else _plain(self._genome_address(number)),
+            connections=size.connections,
+            biases=size.biases,
+            hidden=size.hidden,
+            neurons=len(genome.nodes),
+            layers=int(genome.layers().max()) + 1,
+            in_place=None if is_champion or self.params.control == "random" else in_place(self._champion, genome),
+            failure=None if evaluation.failure is None else evaluation.failure.strip().splitlines()[-1],
+            **scores,
+        )
+
+    def _check_stop(self) -> None:
+        """Raise if asked to stop."""
+        if self._stop_reason:
+            raise Interrupted(self._stop_reason)
+
+
+def in_place(genome: Genome, other: Genome) -> float:
+    """Return which fraction of a genome's connections, those from the bias node not counted, another one has too."""
+    pairs, others = _pairs(genome), _pairs(other)
+    return len(pairs & others) / len(pairs)
+
+
+def _pairs(genome: Genome) -> set[tuple[int, int]]:
+    """Node ids that connections join, those from the bias node left out."""
+    genes = genome.connections[genome.role[genome.source_row] != BIAS]
+    return set(zip(genes["source"].tolist(), genes["target"].tolist(), strict=True))
+
+
+def _operator(name: str, params: Params, *, max_connections: int | None = None) -> Mutation:
+    """A mutation operator with the settings of a run and another limit."""
+    options: dict[str, Any] = params.options_of(MUTATIONS[name])
+    if "max_connections" in options:
+        options["max_connections"] = max_connections
+    return MUTATIONS[name](**options)
+
+
+def _without_weights(genome: Genome) -> Genome:
+    """The active part of a genome, whose weights are all to be drawn."""
+    genome = active_part(genome)
+    return genome.with_weights(np.full(len(genome.connections), UNSET))
+
+
+def _plain(address: tuple[Stream, int, int]) -> tuple[int, int, int]:
+    """An address in numbers."""
+    return int(address[0]), address[1], address[2]

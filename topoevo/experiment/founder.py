@@ -1,0 +1,120 @@
+"""The network that a run begins with, where a user names one instead of leaving it to chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from topoevo.activations import ACTIVATIONS_BY_CODE
+from topoevo.errors import ParamsError
+from topoevo.experiment.contradictions import flatness_problem, mutated_activations
+from topoevo.experiment.params import Params
+from topoevo.genome import Genome, Role
+from topoevo.genome.dense import dense_genome
+from topoevo.genome.genes import UNSET
+from topoevo.tasks.task import Task
+
+#: Network files with more would be larger than their reader accepts.
+MAX_CONNECTIONS = 500_000
+
+
+@dataclass(frozen=True, eq=False)
+class Founder:
+    """The first network of a run.
+
+    Parameters
+    ----------
+    genome
+        Its genes; unset weights are drawn when learning starts.
+    words
+        What it is, for the user.
+    """
+
+    genome: Genome
+    words: str
+
+    @staticmethod
+    def of(words: str, genome: Genome) -> Founder:
+        """Return a founder whose words are followed by the size of the network."""
+        size = genome.complexity
+        biases = f" and {size.biases} biases" if size.biases else ""
+        return Founder(genome, f"{words}, {size.connections} connections{biases}")
+
+
+def make_founder(params: Params, task: Task, network: Genome | None = None) -> Founder | None:
+    """Return the first network that the settings describe, or None if it is a random one.
+
+    Parameters
+    ----------
+    params, task
+        Settings, and what the network has to fit.
+    network
+        Content of the network file that the settings name.
+
+    Raises
+    ------
+    ParamsError
+        If the network does not fit the task or the learning rule, or is too large.
+    """
+    if params.hidden_layers is not None:
+        return _fully_connected(params, task, params.hidden_layers)
+    if network is None:
+        return None
+    problems = [
+        f"network: {params.network} has {found} {role} nodes, {task.name} needs {expected}"
+        for role, found, expected in (
+            ("input", network.num_inputs, task.num_inputs),
+            ("output", network.num_outputs, task.num_outputs),
+        )
+        if found != expected
+    ]
+    size = network.complexity.connections
+    if size == 0:
+        problems.append(f"network: {params.network} has no connection on a path from an input to an output")
+    if params.evolves and params.max_connections is not None and size > params.max_connections:
+        problems.append(
+            f"network: {params.network} has {size} connections, max_connections is {params.max_connections}"
+        )
+    activations = {role: _activations(network, role) for role in (Role.HIDDEN, Role.OUTPUT)}
+    flat = flatness_problem(params, activations[Role.HIDDEN] | mutated_activations(params), activations[Role.OUTPUT])
+    if flat is not None:
+        problems.append(f"network: {params.network}: {flat.message}")
+    if problems:
+        raise ParamsError("\n".join(problems))
+    if not params.inherit_weights:
+        network = network.with_weights(np.full(len(network.connections), UNSET))
+    weights = "with its weights" if params.inherit_weights else "with new weights (--inherit_weights keeps its own)"
+    return Founder.of(f"the network of {params.network} {weights}", network)
+
+
+def _fully_connected(params: Params, task: Task, hidden_layers: tuple[int, ...]) -> Founder:
+    """A network with the given hidden layers."""
+    sizes = [task.num_inputs, *hidden_layers, task.num_outputs]
+    num_connections = sum(before * after for before, after in pairwise(sizes))
+    limit = MAX_CONNECTIONS
+    if params.evolves and params.max_connections is not None:
+        limit = min(limit, params.max_connections)
+    if num_connections > limit:
+        raise ParamsError(
+            f"hidden_layers: {list(hidden_layers)} makes {num_connections} connections between the {task.num_inputs}"
+            f" inputs and {task.num_outputs} outputs of {task.name}, must be at most {limit}"
+        )
+    genome = dense_genome(
+        task.num_inputs,
+        hidden_layers,
+        task.num_outputs,
+        activation=params.activations[0],
+        output_activation=params.output_activation,
+        bias=params.bias,
+    )
+    words = " and ".join(map(str, hidden_layers))
+    between = f"with {words} hidden {params.activations[0]} nodes" if hidden_layers else "without hidden nodes"
+    return Founder.of(f"a fully connected network {between}", genome)
+
+
+def _activations(genome: Genome, role: Role) -> set[str]:
+    """Names of the activations of the nodes of one role that take part."""
+    nodes = genome.nodes[genome.active[0]]
+    return {ACTIVATIONS_BY_CODE[code].name for code in nodes["activation"][nodes["role"] == role]}

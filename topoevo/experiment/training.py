@@ -1,0 +1,259 @@
+"""Training without evolution: one network, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.evolution import Individual
+from topoevo.evolution.reproduction import initial_population
+from topoevo.experiment.data import check_origin, check_task, origin_of
+from topoevo.experiment.evaluators import DatasetEvaluator, TaskData, learned_weights
+from topoevo.experiment.experiment import Interrupted, prepare_compiled
+from topoevo.experiment.founder import Founder
+from topoevo.experiment.params import Params
+from topoevo.experiment.records import Champion, EpochRecord, Observer, Outcome, TaskScore
+from topoevo.experiment.training_checkpoint import TrainingCheckpoint
+from topoevo.genome import Genome, InnovationTracker
+from topoevo.learning import TrainingHistory
+from topoevo.network import compile_network
+from topoevo.seeds import Stream, generator
+from topoevo.tasks.task import Task
+from topoevo.variation import MUTATIONS
+
+#: An epoch is trained in this many portions, to look for signals and to show progress in between.
+_PORTIONS_AN_EPOCH = 10
+
+
+class _DivergedError(Exception):
+    """The loss is not finite any more."""
+
+
+class Training:
+    """One run without evolution, from its settings to a trained network.
+
+    Parameters
+    ----------
+    params
+        Settings; `Params.evolves` is false.
+    task
+        Samples.
+    founder
+        The network to train; None stands for the first random one of evolution with the same settings.
+    observers
+        Who is told what happens.
+    checkpoint
+        Where to go on; None starts anew.
+    checkpoint_folder
+        Where checkpoints are written; None writes none.
+
+    Notes
+    -----
+    Samples are shuffled anew for every epoch, with random numbers of its own address. The weights of the last epoch are
+    the result: nothing is chosen, so that test scores stay honest.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        task: Task,
+        *,
+        founder: Founder | None = None,
+        observers: Iterable[Observer] = (),
+        checkpoint: TrainingCheckpoint | None = None,
+        checkpoint_folder: Path | None = None,
+    ) -> None:
+        check_task(params, task)
+        self._origin = origin_of(params, task)
+        if checkpoint is not None:
+            check_origin(checkpoint.origin, self._origin)
+        self.params = params
+        self.task = task
+        self.observers = tuple(observers)
+        self.num_done = 0 if checkpoint is None else checkpoint.epoch
+        self._checkpoint_folder = checkpoint_folder
+        self._started = time.perf_counter() - (0.0 if checkpoint is None else checkpoint.seconds)
+        self._stop_reason = ""
+        #: The state after the last finished epoch, and whether it is on the disk.
+        self._state, self._is_saved = checkpoint, True
+        evaluator = DatasetEvaluator.from_params(params, task)
+        self._kernel = evaluator.kernel
+        self._data = TaskData(task, params.batch_size, 1, params.batch_size_eval, params.seed, params.shuffle)
+        prepare_compiled(self._kernel, self._say)
+        if checkpoint is not None:
+            founder = Founder.of("the network", checkpoint.genome)
+        elif founder is None:
+            founder = Founder.of("a random network", _random_genome(params, task))
+        self.founder = founder.words
+        self._genome = founder.genome
+        self._network = compile_network(self._genome)
+        num_steps = params.num_epochs * -(-len(task.train) // params.batch_size)
+        self._learner = evaluator.start(self._network, generator(params.seed, Stream.LEARNING), num_steps)
+        if checkpoint is not None:
+            self._learner.recall({**checkpoint.memory, "num_steps": num_steps})
+
+    def stop(self, reason: str) -> None:
+        """Ask the run to stop soon; safe to call from a signal handler. What is done of the present epoch is given up.
+
+        Parameters
+        ----------
+        reason
+            What happened, in a few words.
+        """
+        self._stop_reason = reason
+
+    def step(self, epoch: int) -> EpochRecord:
+        """Return the record of one more epoch.
+
+        Parameters
+        ----------
+        epoch
+            Epochs that are finished.
+        """
+        started = time.perf_counter()
+        history = self._train(epoch)
+        trained = time.perf_counter()
+        validation = self._score("validation") if self._data.has_validation else None
+        test = self._score("test")
+        scored = time.perf_counter()
+        loss, accuracy = history.mean("integral")
+        memory = self._learner.memory()
+        digest = self._learned(memory["weights"]).digest
+        done = time.perf_counter()
+        self._state = TrainingCheckpoint(self._genome, memory, epoch + 1, done - self._started, digest, self._origin)
+        self._is_saved = False
+        return EpochRecord(
+            epoch=epoch + 1,
+            loss=loss,
+            accuracy=None if math.isnan(accuracy) else accuracy,
+            acceptance=None if history.acceptances is None else float(np.mean(history.acceptances)),
+            validation=validation,
+            test=test,
+            digest=digest,
+            seconds={"training": trained - started, "scoring": scored - trained, "complete": done - started},
+        )
+
+    def run(self) -> Outcome:
+        """Return how the run ended, after all epochs that the settings ask for."""
+        status, reason = "finished", ""
+        error: Exception | None = None
+        try:
+            for observer in self.observers:
+                observer.on_start(self)
+            for epoch in range(self.num_done, self.params.num_epochs):
+                record = self.step(epoch)
+                for observer in self.observers:
+                    observer.on_epoch(record)
+                if record.epoch % self.params.checkpoint_every == 0:
+                    self._write_checkpoint()
+                self._check_stop()
+        except Interrupted as interruption:
+            status, reason = "interrupted", str(interruption)
+        except _DivergedError as diverged:
+            status, reason = "failed", str(diverged)
+        except Exception as unexpected:  # Told to the observers, so that files say how the run ended; raised below.
+            status, reason, error = "failed", f"{type(unexpected).__name__}: {unexpected}", unexpected
+        self._write_checkpoint()
+        state = self._state
+        outcome = Outcome(
+            status=status,
+            reason=reason,
+            generations=0,
+            evaluations=0,
+            seconds=time.perf_counter() - self._started,
+            digest="" if state is None else state.digest,
+            champion=None if state is None else self._champion(state),
+            epochs=0 if state is None else state.epoch,
+        )
+        for observer in self.observers:
+            observer.on_end(outcome)
+        if error is not None:
+            raise error
+        return outcome
+
+    # -- parts of an epoch --------------------------------------------------------------------------------------
+
+    def _train(self, epoch: int) -> TrainingHistory:
+        """Let the learner see every sample once."""
+        shared = self._data.shared(Stream.SHARED, epoch)
+        num_batches = shared.epochs.shape[1]
+        parts = []
+        done = 0
+        for portion in np.array_split(shared.epochs, min(_PORTIONS_AN_EPOCH, num_batches), axis=1):
+            self._check_stop()
+            parts.append(self._learner.train(shared.batches, portion))
+            if parts[-1].diverged or not np.isfinite(self._learner.weights).all():
+                raise _DivergedError(
+                    f"the loss became infinite or undefined in epoch {epoch + 1}; try a smaller lr, or max_grad_norm"
+                )
+            done += portion.shape[1]
+            for observer in self.observers:
+                observer.on_step(epoch, done, num_batches)
+        return _joined(parts, num_batches)
+
+    def _score(self, part: str) -> TaskScore:
+        """Score of the learner's weights on one part of the data."""
+        return self._data.score_network(part, self._network, self._learner.weights, self._kernel)
+
+    def _learned(self, weights: NDArray[np.float32]) -> Genome:
+        """The genome with the weight of each edge."""
+        return self._genome.with_weights(learned_weights(self._genome, self._network, weights))
+
+    def _champion(self, state: TrainingCheckpoint) -> Champion:
+        """The network after the last finished epoch, with its scores."""
+        self._learner.recall(state.memory)
+        individual = Individual(0, (), 0, (), self._learned(self._learner.weights))
+        validation = self._score("validation") if self._data.has_validation else None
+        return Champion(individual, None, self._score("train"), validation, self._score("test"))
+
+    def _write_checkpoint(self) -> None:
+        """Save the state after the last finished epoch, unless that was done."""
+        if self._checkpoint_folder is not None and self._state is not None and not self._is_saved:
+            self._state.write(self._checkpoint_folder)
+            self._is_saved = True
+
+    def _check_stop(self) -> None:
+        """Raise if the run was asked to stop."""
+        if self._stop_reason:
+            raise Interrupted(self._stop_reason)
+
+    def _say(self, text: str) -> None:
+        """Tell all observers one line."""
+        for observer in self.observers:
+            observer.on_message(text)
+
+
+def _random_genome(params: Params, task: Task) -> Genome:
+    """The first individual of generation 0, whatever the size of the population."""
+    add_node = MUTATIONS["add_node"]
+    population = initial_population(
+        1,
+        task.num_inputs,
+        task.num_outputs,
+        p_enabled=params.p_initial_connection_enabled,
+        p_add_node=params.p_initial_add_node,
+        add_node=add_node(**params.options_of(add_node)),
+        bias=params.bias,
+        output_activation=params.output_activation,
+        max_connections=params.max_connections,
+        tracker=InnovationTracker(),
+        seed=params.seed,
+    )
+    return population.members[0].genome
+
+
+def _joined(parts: Sequence[TrainingHistory], num_steps: int) -> TrainingHistory:
+    """Histories of consecutive portions as one."""
+    acceptances = [part.acceptances for part in parts if part.acceptances is not None]
+    return TrainingHistory(
+        np.concatenate([part.losses for part in parts]),
+        np.concatenate([part.accuracies for part in parts]),
+        np.concatenate([part.sizes for part in parts]),
+        num_steps,
+        np.concatenate(acceptances) if acceptances else None,
+    )
