@@ -1,9 +1,9 @@
 """Hebbian learning: hidden edges follow the activities at their two ends, edges into outputs the gradient.
 
 Oja 1982, eq. 3, averaged over a minibatch: dw_ij = η (<y_i x_j> - <y_i²> w_ij), whose fixed point is the first
-principal component of a node's inputs. All nodes with the same inputs find the same one. In the rule of Sanger 1989, eq. 6, each
-also subtracts what those before it explain, so that they find the first, second, third, ...; differs from the paper in
-belonging to sparse graphs: of the nodes before it, those count that share the source in question.
+principal component of a node's inputs. All nodes with the same inputs find the same one. In the rule of Sanger 1989,
+eq. 6, each also subtracts what those before it explain, so that they find the first, second, third, ...; differs from
+the paper in belonging to sparse graphs: of the nodes before it, those count that share the source in question.
 """
 
 from __future__ import annotations
