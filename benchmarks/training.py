@@ -5,7 +5,7 @@
 Prints seconds per epoch (the fastest of several repeats), billions of floating-point operations per second (two for
 every multiply-add that the rule needs: one per edge and sample forward, two for backward), and in the same run what
 one core reaches on a dense single-precision matrix product. Without network files, random networks of
-201, 301 and 1201 connections are made.
+201 to 10,000 connections and fully connected ones are made.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome.dense import dense_genome
 from topoevo.kernels import Batches, Loss, load_kernel
 from topoevo.learning import LEARNING_RULES, OPTIMIZERS
 from topoevo.learning.initialization import initial_weights
@@ -95,7 +96,12 @@ def networks(files: list[Path], num_inputs: int, num_outputs: int) -> list[tuple
     """Names and genomes of what is measured."""
     if files:
         return [(file.stem, read_network(file).genome) for file in files]
-    return [(f"random-{size}", random_genome(num_inputs, num_outputs, size)) for size in (201, 301, 1201)]
+    random = [(f"random-{size}", random_genome(num_inputs, num_outputs, size)) for size in (201, 301, 1201, 10_000)]
+    dense = [
+        (f"dense-{num_inputs}-{hidden}-{num_outputs}", dense_genome(num_inputs, [hidden], num_outputs))
+        for hidden in (20, 500)
+    ]
+    return random + dense
 
 
 def random_genome(num_inputs: int, num_outputs: int, num_connections: int) -> Genome:
@@ -111,14 +117,22 @@ def random_genome(num_inputs: int, num_outputs: int, num_connections: int) -> Ge
 
 
 def multiply_adds(network: Network, rule: Any) -> int:
-    """Multiply-adds per sample: one per edge forward, one for every error that is passed on, one per learned edge."""
+    """Multiply-adds per sample that the rule needs; random numbers and weight updates are not counted.
+
+    One per edge for each network that is computed, one for every error that is passed on, one per edge that follows
+    errors, two per edge that follows activities.
+    """
+    num_tried = {"train_by_perturbations": "num_candidates", "train_by_proposals": "num_proposals"}
+    if rule.loop in num_tried:
+        return network.num_edges * (1 + int(getattr(rule, num_tried[rule.loop])))
     plasticity = rule.plasticity(network)
-    hidden_source = network.source >= network.num_sources
-    return int(
-        network.num_edges
-        + np.count_nonzero(plasticity.plastic)
-        + (np.count_nonzero(hidden_source) if plasticity.propagate else 0)
-    )
+    passed_on = 0
+    if plasticity.direct is not None:
+        passed_on = plasticity.direct.size
+    elif plasticity.propagate:
+        passed_on = np.count_nonzero(network.source >= network.num_sources)
+    hebbian = 0 if plasticity.hebbian is None else 2 * np.count_nonzero(plasticity.hebbian)
+    return int(network.num_edges + passed_on + np.count_nonzero(plasticity.plastic) + hebbian)
 
 
 def fastest(train: Callable[[], None], repeats: int, num_workers: int) -> float:
