@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from topoevo import compilation as cache
-from topoevo.errors import UnknownNameError
+from topoevo.errors import KernelError, UnknownNameError
 from topoevo.kernels import Batches, Loss, OptimizerState, Plasticity, load_kernel
 from topoevo.learning.optimizers import make_optimization
 
@@ -68,25 +70,25 @@ def test_the_lock_is_released_while_training(train) -> None:
 
 
 def test_prepare_compiles_everything_that_a_run_calls(train, compiled) -> None:
-    from topoevo.kernels import compiled as module
+    from topoevo.kernels import loops as module
 
     assert not compiled.needs_compilation()
-    before = list(module._train.signatures)
+    before = list(module.train.signatures)
     assert before
     train(0, 3)
-    assert module._train.signatures == before, "a second signature is a second compilation of ten seconds"
+    assert module.train.signatures == before, "a second signature is a second compilation of ten seconds"
 
 
 def test_read_only_data_need_no_second_compilation(evolve_network, make_batches, compiled) -> None:
-    from topoevo.kernels import compiled as module
+    from topoevo.kernels import loops as module
 
     network = evolve_network(0)
     batches = make_batches(0, network, classes=True, num_samples=4, batch_size=2)
-    before = len(module._outputs.signatures)
+    before = len(module.outputs.signatures)
     for array in (batches.inputs, batches.targets, batches.sizes):
         array.flags.writeable = False
     compiled.outputs(network, network.weight, batches)
-    assert len(module._outputs.signatures) == before
+    assert len(module.outputs.signatures) == before
 
 
 def test_strided_weights_are_trained_alike_or_refused(evolve_network, make_batches, compiled) -> None:
@@ -124,17 +126,84 @@ def test_the_folder_depends_on_every_source(tmp_path: Path, monkeypatch: pytest.
     assert cache.cache_directory(str(source), str(source)) != second
 
 
-def test_the_compiled_kernel_names_all_files_that_it_is_made_of() -> None:
-    from topoevo.kernels import compiled
+def test_the_cache_depends_on_all_files_that_the_code_is_made_of() -> None:
+    from topoevo.kernels import loops, primitives, sources
 
-    assert {Path(source).stem for source in compiled.SOURCES} == {
-        "passes",
-        "lanes",
-        "prefetch",
-        "elementary",
-        "activations",
-    }
-    assert cache.cache_directory(compiled.__file__, *compiled.SOURCES) == compiled._CACHE
+    def files(name: str) -> set[str]:
+        """Files of the package that a module imports, directly or not, with its own."""
+        found, waiting = set(), [name]
+        while waiting:
+            module = sys.modules[waiting.pop()]
+            if str(module.__file__) in found:
+                continue
+            found.add(str(module.__file__))
+            for line in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
+                if isinstance(line, ast.ImportFrom) and str(line.module).startswith(("topoevo.kernels", "topoevo.act")):
+                    names = {str(line.module), *(f"{line.module}.{alias.name}" for alias in line.names)}
+                    waiting += names & sys.modules.keys() - {"topoevo.kernels", sources.__name__}
+        return found
+
+    assert set(sources.SOURCES) == files(loops.__name__) | files(primitives.__name__)
+    assert cache.cache_directory(*sources.SOURCES) == sources.CACHE
+
+
+@pytest.mark.parametrize("kernel_name", ["numba", "reference"])
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("weights", "weights: the shape"),
+        ("plastic", "plastic: the shape"),
+        ("feedback", "feedback: the shape"),
+        ("direct", "direct: the shape"),
+        ("hebbian", "hebbian: the shape"),
+        ("inputs", "8 inputs"),
+        ("labels", "class indices go from"),
+        ("negative labels", "class indices go from"),
+        ("order", "minibatches go from"),
+    ],
+)
+def test_what_does_not_fit_is_refused(evolve_network, make_batches, kernel_name: str, what: str, message: str) -> None:
+    kernel = load_kernel(kernel_name)
+    network = evolve_network(0, num_inputs=7 if what == "inputs" else 8, num_mutations=40)
+    batches = make_batches(0, evolve_network(0, num_inputs=8), classes=True, num_samples=70, batch_size=70)
+    edges, hidden = network.num_edges, network.num_nodes - network.num_sources - network.num_outputs
+    assert hidden
+    plasticity = {
+        "plastic": Plasticity(np.ones(edges + 1, np.bool_)),
+        "feedback": Plasticity(np.ones(edges, np.bool_), np.ones(edges - 1, np.float32)),
+        "direct": Plasticity(np.ones(edges, np.bool_), direct=np.ones((hidden - 1, network.num_outputs), np.float32)),
+        "hebbian": Plasticity(np.ones(edges, np.bool_), hebbian=np.ones(edges - 1, np.bool_)),
+    }.get(what, Plasticity(np.ones(edges, np.bool_)))
+    targets = batches.targets.copy()
+    if "labels" in what:
+        targets[0, 0, 69] = -1 if what == "negative labels" else network.num_outputs
+    weights = np.ones(edges - (what == "weights"), np.float32)
+    with pytest.raises(KernelError, match=message):
+        kernel.train(
+            network, weights, plasticity, make_optimization("adam", lr=0.01), OptimizerState.zeros(edges),
+            Batches(batches.inputs, targets, batches.sizes), np.array([what == "order"], np.int32), Loss.CROSS_ENTROPY,
+        )  # fmt: skip
+
+
+def test_primitives_refuse_what_does_not_fit(evolve_network, compiled) -> None:
+    network = evolve_network(0, num_inputs=8, num_mutations=40)
+    weights, inputs = network.weight, np.ones((8, 70), np.float32)
+    weighted_inputs, activities = compiled.forward(network, weights, inputs)
+    outputs = activities[-network.num_outputs :]
+    calls = [
+        lambda: compiled.forward(network, weights[1:], inputs),
+        lambda: compiled.forward(network, weights, inputs[1:]),
+        lambda: compiled.outputs(network, weights[1:], Batches.lay_out(inputs.T, np.zeros(70, np.int32), batch_size=7)),
+        lambda: compiled.output_errors(Loss.CROSS_ENTROPY, outputs, np.full((1, 70), network.num_outputs, np.int32)),
+        lambda: compiled.backward(network, weights[1:], weighted_inputs, activities, outputs),
+        lambda: compiled.backward(network, weights, weighted_inputs, activities[:, 1:], outputs),
+        lambda: compiled.direct_errors(network, weights[:, None], weighted_inputs, activities, outputs),
+        lambda: compiled.edge_products(network, activities[1:], activities),
+        lambda: compiled.hebbian_changes(network, weights, activities[1:], decorrelate=False),
+    ]
+    for call in calls:
+        with pytest.raises(KernelError):
+            call()
 
 
 def test_an_unwritable_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.errors import KernelError
 from topoevo.network import Network
 
 Floats = NDArray[np.float32]
@@ -57,7 +58,7 @@ class Shaping(IntEnum):
 
     RAW = 0  #: losses divided by sigma: the estimate of the gradient itself
     STANDARDIZED = 1  #: minus their mean, divided by their standard deviation
-    CENTERED_RANKS = 2  #: ranks, scaled to -1/2 … 1/2 (Salimans et al. 2017, section 2)
+    CENTERED_RANKS = 2  #: ranks, scaled to -1/2 … 1/2 (Salimans et al. 2017, section 2.1)
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,10 @@ class Plasticity:
     hebbian_lr: float = 0.0
     decorrelate: bool = False
 
+    def __post_init__(self) -> None:
+        if self.feedback is not None and self.hebbian is not None:
+            raise KernelError("edges with feedback weights and Hebbian edges do not go together")
+
 
 @dataclass(frozen=True)
 class Perturbations:
@@ -188,6 +193,11 @@ class Perturbations:
     sigma: float
     antithetic: bool
     shaping: Shaping
+
+    def __post_init__(self) -> None:
+        if self.num_candidates < 2 or (self.antithetic and self.num_candidates % 2):
+            even = " and even, since every perturbation is tried in both directions" if self.antithetic else ""
+            raise KernelError(f"num_candidates is {self.num_candidates}, must be at least 2{even}")
 
 
 @dataclass(frozen=True, eq=False)

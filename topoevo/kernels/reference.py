@@ -27,6 +27,7 @@ from topoevo.kernels.base import (
     UpdateRule,
     learning_rate,
 )
+from topoevo.kernels.checks import check_inputs, check_plasticity, check_training
 from topoevo.network import Network
 
 
@@ -159,6 +160,8 @@ class ReferenceKernel(Kernel):
         loss: Loss,
     ) -> StepScores:
         """See `Kernel.train`."""
+        check_training(network, weights, batches, order, loss)
+        check_plasticity(network, plasticity)
         losses, accuracies = np.full((2, len(order)), np.nan)
         num_steps = state.num_steps or state.steps + len(order)
         for step, batch in enumerate(order):
@@ -200,6 +203,7 @@ class ReferenceKernel(Kernel):
         rng: np.random.Generator,
     ) -> StepScores:
         """See `Kernel.train_by_perturbations`."""
+        check_training(network, weights, batches, order, loss)
         losses, accuracies = np.full((2, len(order)), np.nan)
         num_steps = state.num_steps or state.steps + len(order)
         p = perturbations
@@ -233,6 +237,7 @@ class ReferenceKernel(Kernel):
         rng: np.random.Generator,
     ) -> StepScores:
         """See `Kernel.train_by_proposals`."""
+        check_training(network, weights, batches, order, loss)
         losses, accuracies, acceptances = np.full((3, len(order)), np.nan)
         for step, batch in enumerate(order):
             inputs, targets = _samples(batches, batch)
@@ -265,6 +270,7 @@ class ReferenceKernel(Kernel):
 
     def outputs(self, network: Network, weights: Floats, batches: Batches) -> Floats:
         """See `Kernel.outputs`."""
+        check_inputs(network, batches.inputs.shape[1])
         parts = []
         for inputs, size in zip(batches.inputs, batches.sizes, strict=True):
             _, activities = self.forward(network, weights, inputs[:, :size])

@@ -30,6 +30,7 @@ from topoevo.kernels.base import (
     UpdateRule,
     learning_rate,
 )
+from topoevo.kernels.checks import check_inputs, check_plasticity, check_training
 from topoevo.kernels.torch_circuit import Circuit, mean_scores, sample_losses
 from topoevo.network import Network
 
@@ -133,6 +134,8 @@ class TorchKernel(Kernel):
         loss: Loss,
     ) -> StepScores:
         """See `Kernel.train`."""
+        check_training(network, weights, batches, order, loss)
+        check_plasticity(network, plasticity)
         losses, accuracies = np.full((2, len(order)), np.nan)
         num_steps = state.num_steps or state.steps + len(order)
         circuit, changing, p = Circuit(network, self.device), self._tensor(weights), plasticity
@@ -181,6 +184,7 @@ class TorchKernel(Kernel):
         rng: np.random.Generator,
     ) -> StepScores:
         """See `Kernel.train_by_perturbations`."""
+        check_training(network, weights, batches, order, loss)
         p = perturbations
         losses, accuracies = np.full((2, len(order)), np.nan)
         num_steps = state.num_steps or state.steps + len(order)
@@ -221,6 +225,7 @@ class TorchKernel(Kernel):
         rng: np.random.Generator,
     ) -> StepScores:
         """See `Kernel.train_by_proposals`."""
+        check_training(network, weights, batches, order, loss)
         p = proposals
         losses, accuracies, acceptances = np.full((3, len(order)), np.nan)
         circuit, present = Circuit(network, self.device), self._tensor(weights)
@@ -249,6 +254,7 @@ class TorchKernel(Kernel):
 
     def outputs(self, network: Network, weights: Floats, batches: Batches) -> Floats:
         """See `Kernel.outputs`."""
+        check_inputs(network, batches.inputs.shape[1])
         circuit, weighting = Circuit(network, self.device), self._tensor(weights)
         parts = []
         for inputs, size in zip(batches.inputs, batches.sizes, strict=True):

@@ -1,0 +1,136 @@
+"""The primitives one by one, on whole matrices [row, sample]: for those who look into a network.
+
+Trainings are in `topoevo.kernels.loops`.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, call-arg"
+
+from __future__ import annotations
+
+import numpy as np
+
+from topoevo.compilation import entry_point
+from topoevo.kernels import passes
+from topoevo.kernels.lanes import LANES, SUMS, aligned_rows
+from topoevo.kernels.passes import (
+    backward_pass,
+    collect,
+    direct_pass,
+    forward_pass,
+    hebbian_pass,
+    load_inputs,
+    load_rows,
+    output_slopes,
+    products,
+    scores,
+    shape_gradient,
+    store_rows,
+)
+from topoevo.kernels.sources import CACHE
+
+_ONE = np.float32(1.0)
+
+
+@entry_point(CACHE)
+def forward(
+    input_index, num_sources, num_outputs, activation, row_start, source, weights, inputs,
+    all_weighted_inputs, all_activities,
+):  # fmt: skip
+    """See `Kernel.forward`."""
+    num_computed = len(activation)
+    activities = aligned_rows(num_sources + num_computed, LANES)
+    activities[:] = _ONE
+    weighted_inputs = aligned_rows(num_computed, LANES)
+    n = inputs.shape[2]
+    for start in range(0, n, LANES):
+        size = min(LANES, n - start)
+        load_inputs(input_index, inputs, 0, start, size, activities)
+        forward_pass(num_sources, activation, row_start, source, weights, weighted_inputs, activities)
+        store_rows(weighted_inputs, 0, all_weighted_inputs, start, size)
+        store_rows(activities, 0, all_activities, start, size)
+
+
+@entry_point(CACHE)
+def output_errors(loss_kind, outputs, labels, values, all_errors):
+    """See `Kernel.output_errors`."""
+    num_outputs, n = outputs.shape
+    rows, errors = aligned_rows(num_outputs, LANES), aligned_rows(num_outputs, LANES)
+    top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    answer = np.empty(LANES, np.int32)
+    for start in range(0, n, LANES):
+        size = min(LANES, n - start)
+        load_rows(outputs, start, size, rows)
+        scores(loss_kind, rows, num_outputs, labels[0], values, start, size, top, total, answer)
+        passes.output_errors(loss_kind, rows, num_outputs, labels[0], values, start, size, top, total, errors)
+        store_rows(errors, 0, all_errors, start, size)
+
+
+@entry_point(CACHE)
+def backward(
+    num_sources, num_outputs, activation, out_start, edge, out_target, feedback, direct,
+    all_weighted_inputs, all_activities, all_errors,
+):  # fmt: skip
+    """See `Kernel.backward` and `Kernel.direct_errors`; `all_errors` holds the output errors before."""
+    num_nodes, n = all_activities.shape
+    activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_nodes, LANES)
+    weighted_inputs, sums = aligned_rows(len(activation), LANES), aligned_rows(len(edge), SUMS)
+    rows = np.arange(num_nodes)
+    out_feedback = np.zeros(len(edge), np.float32)
+    for k in range(len(feedback)):
+        out_feedback[k] = feedback[edge[k]]
+    for start in range(0, n, LANES):
+        size = min(LANES, n - start)
+        load_rows(all_activities, start, size, activities)
+        load_rows(all_weighted_inputs, start, size, weighted_inputs)
+        load_rows(all_errors, start, size, errors)
+        output_slopes(num_sources, num_outputs, activation, weighted_inputs, activities, errors)
+        if len(direct):
+            direct_pass(
+                num_sources, num_outputs, activation, out_start, out_target, direct,
+                weighted_inputs, activities, errors, sums,
+            )  # fmt: skip
+        else:
+            backward_pass(
+                num_sources, num_outputs, activation, out_start, out_target, out_feedback, rows,
+                weighted_inputs, activities, errors, sums,
+            )  # fmt: skip
+        store_rows(errors, 0, all_errors, start, size)
+
+
+@entry_point(CACHE)
+def edge_products(out_start, edge, out_target, all_errors, all_activities, gradient):
+    """See `Kernel.edge_products`."""
+    num_nodes, n = all_activities.shape
+    activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_nodes, LANES)
+    sums = aligned_rows(len(edge), SUMS)
+    for start in range(0, n, LANES):
+        size = min(LANES, n - start)
+        load_rows(all_activities, start, size, activities)
+        load_rows(all_errors, start, size, errors)
+        products(0, num_nodes, out_start, out_target, errors, activities, sums)
+    collect(sums, edge, gradient)
+
+
+@entry_point(CACHE)
+def hebbian_changes(first_output, out_start, edge, out_target, weights, all_activities, decorrelate, change):
+    """See `Kernel.hebbian_changes`."""
+    num_nodes, n = all_activities.shape
+    activities, sums = aligned_rows(num_nodes, LANES), aligned_rows(len(edge), SUMS)
+    out_weights = weights[edge]
+    for start in range(0, n, LANES):
+        load_rows(all_activities, start, min(LANES, n - start), activities)
+        hebbian_pass(first_output, out_start, out_target, out_weights, activities, decorrelate, sums)
+    collect(sums, edge, change)
+
+
+@entry_point(CACHE)
+def update(
+    rule, lr, first_decay, second_decay, epsilon, weight_decay, decoupled, max_grad_norm, grad_power, step,
+    first, second, weights, gradient, plastic,
+):  # fmt: skip
+    """See `Kernel.update`; `gradient` is changed, too."""
+    shape_gradient(max_grad_norm, grad_power, gradient, plastic)
+    passes.update(
+        rule, lr, first_decay, second_decay, epsilon, weight_decay, decoupled, step,
+        first, second, weights, gradient, plastic,
+    )  # fmt: skip
