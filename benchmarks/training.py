@@ -4,8 +4,9 @@
 
 Prints seconds per epoch (the fastest of several repeats), billions of floating-point operations per second (two for
 every multiply-add that the rule needs: one per edge and sample forward, two for backward), and in the same run what
-one core reaches on a dense single-precision matrix product. Without network files, random networks of
-201 to 10,000 connections and fully connected ones are made.
+one core reaches on a dense single-precision matrix product. Then, for each network, the part of a whole evaluation by
+the first of the rules that passes outside the backend's loop. Without network files, random networks of 201 to 10,000
+connections and fully connected ones are made.
 """
 
 from __future__ import annotations
@@ -13,25 +14,32 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.genome.dense import dense_genome
-from topoevo.kernels import Batches, Loss, load_kernel
-from topoevo.learning import LEARNING_RULES, OPTIMIZERS
+from topoevo.kernels import Batches, Kernel, Loss, load_kernel
+from topoevo.learning import LEARNING_RULES, OPTIMIZERS, LearningRule
 from topoevo.learning.initialization import initial_weights
 from topoevo.learning.optimizers import make_optimization
 from topoevo.network import Network, compile_network
 from topoevo.reporting.network_file import read_network
+from topoevo.seeds import Stream
 from topoevo.tasks.base import DataSettings, load_task
 from topoevo.variation import MUTATIONS
+
+#: With the learning rate of hidden connections that Hebbian learning has by default, a random network of 10,000
+#: connections does not get through an epoch; the rate does not change the time.
+HEBBIAN_RATE = 0.001
 
 
 def main() -> None:
@@ -42,10 +50,15 @@ def main() -> None:
     parser.add_argument("--data_dir")
     parser.add_argument("--rules", nargs="+", default=list(LEARNING_RULES), choices=list(LEARNING_RULES))
     parser.add_argument("--optimizer", default="adam", choices=list(OPTIMIZERS))
+    parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--hebbian_rate", type=float, default=HEBBIAN_RATE)
     parser.add_argument("--batch_size", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--num_workers", type=int, default=1, help="threads that train at the same time")
+    parser.add_argument(
+        "--evaluation_epochs", type=int, default=5, help="epochs of a whole evaluation; 0 measures none"
+    )
     parser.add_argument("--json", type=Path, help="file for the rows")
     given = parser.parse_args()
     task = load_task(DataSettings(given.dataset, data_dir=given.data_dir), lambda text: print(text, file=sys.stderr))
@@ -57,18 +70,25 @@ def main() -> None:
         kernel.prepare(loop)
 
     rows: list[dict[str, Any]] = []
+    print(
+        f"{batches.num_samples} samples in minibatches of {given.batch_size}, {given.optimizer} with learning rate"
+        f" {given.lr:g}, Hebbian rate {given.hebbian_rate:g}, threads: {given.num_workers}"
+    )
     print(f"{'network':<28}{'rule':<20}{'edges':>7}{'nodes':>7}{'ms/epoch':>10}{'GF/s':>8}{'sgemm GF/s':>12}")
-    for name, genome in networks(given.networks, task.num_inputs, task.num_outputs):
+    genomes = networks(given.networks, task.num_inputs, task.num_outputs)
+    for name, genome in genomes:
         network = compile_network(genome)
         for rule_name in given.rules:
-            rule = LEARNING_RULES[rule_name]()
+            rule = make_rule(rule_name, given.hebbian_rate)
 
-            def train(rule: Any = rule, network: Network = network) -> None:
+            def train(name: str = name, rule: LearningRule = rule, network: Network = network) -> None:
                 rng = np.random.default_rng(0)
                 weights = initial_weights(network, "he", rng)
-                optimization = make_optimization(given.optimizer, lr=0.01)
+                optimization = make_optimization(given.optimizer, lr=given.lr)
                 learner = rule.start(network, weights, kernel=kernel, optimization=optimization, loss=loss, rng=rng)
-                learner.train(batches, epochs)
+                history = learner.train(batches, epochs)
+                if history.diverged or not np.isfinite(learner.weights).all():
+                    stop(f"{name}, {rule.name}: the loss became infinite, so that the time is that of a part")
 
             seconds = fastest(train, given.repeats, given.num_workers) / given.epochs
             operations = 2 * multiply_adds(network, rule) * batches.num_samples * given.num_workers
@@ -88,8 +108,90 @@ def main() -> None:
                 f"{row['gflops']:>8.1f}{row['sgemm_gflops']:>12.1f}",
                 flush=True,
             )
+    if given.evaluation_epochs:
+        data = TaskData(task, given.batch_size, given.evaluation_epochs, 1000, 0)
+        rule = make_rule(given.rules[0], given.hebbian_rate)
+        print(f"\nwhole evaluations, {given.evaluation_epochs} epochs of {rule.name}, without laying the samples out")
+        print(f"{'network':<28}{'ms':>10}{'outside of the loop':>22}")
+        for name, genome in genomes:
+            seconds, share = share_outside(genome, rule, given.optimizer, given.lr, loss, data, given.repeats)
+            print(f"{name:<28}{1e3 * seconds:>10.2f}{share:>22.2%}", flush=True)
+            for row in rows:
+                if (row["network"], row["rule"]) == (name, rule.name):
+                    row["share_outside_loop"] = share
     if given.json:
         given.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def make_rule(name: str, hebbian_rate: float) -> LearningRule:
+    """A rule with its default options, but for the rate that decides whether Hebbian learning diverges."""
+    return LEARNING_RULES[name](**({"rate": hebbian_rate} if name == "hebbian" else {}))
+
+
+def stop(reason: str) -> NoReturn:
+    """End the benchmark; what it would print is not what it is about."""
+    raise SystemExit(f"error: {reason}; try a smaller --lr or --hebbian_rate")
+
+
+class TimedKernel:
+    """A backend that adds up the seconds in its loops."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.seconds = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._kernel, name)
+        if name not in Kernel.LOOPS:
+            return found
+
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return found(*arguments, **keywords)
+            finally:
+                self.seconds += time.perf_counter() - started
+
+        return timed
+
+
+class TimedEvaluator(DatasetEvaluator):
+    """An evaluator whose backend is a `TimedKernel`."""
+
+    @cached_property
+    def kernel(self) -> Any:
+        """The backend."""
+        return TimedKernel(load_kernel(self.kernel_name))
+
+
+def share_outside(
+    genome: Genome, rule: LearningRule, optimizer: str, lr: float, loss: Loss, data: TaskData, repeats: int
+) -> tuple[float, float]:
+    """Seconds of the fastest evaluation, and the part of it outside the backend's loop: development, weights, scores."""
+    evaluator = TimedEvaluator(
+        rule=rule,
+        optimization=make_optimization(optimizer, lr=lr),
+        kernel_name="numba",
+        loss=loss,
+        weight_init="he",
+        evaluation_period="integral",
+        num_trials=1,
+        seed=0,
+        feedback_seed=0,
+    )
+    shared = data.shared(Stream.SHARED, 0)
+    # Done once for all networks of a generation.
+    _ = shared.batches
+    found = []
+    for _ in range(repeats):
+        evaluator.kernel.seconds = 0.0
+        started = time.perf_counter()
+        evaluation = evaluator.evaluate(genome, shared, stream=Stream.LEARNING, generation=0, index=0)
+        seconds = time.perf_counter() - started
+        if evaluation.failure is not None:
+            stop(evaluation.failure.strip())
+        found.append((seconds, 1.0 - evaluator.kernel.seconds / seconds))
+    return min(found)
 
 
 def networks(files: list[Path], num_inputs: int, num_outputs: int) -> list[tuple[str, Genome]]:
@@ -138,14 +240,12 @@ def multiply_adds(network: Network, rule: Any) -> int:
 def fastest(train: Callable[[], None], repeats: int, num_workers: int) -> float:
     """Seconds of the fastest repeat in which every thread trains once."""
     best = float("inf")
-    for _ in range(repeats):
-        threads = [threading.Thread(target=train) for _ in range(num_workers)]
-        started = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        best = min(best, time.perf_counter() - started)
+    with ThreadPoolExecutor(num_workers) as pool:
+        for _ in range(repeats):
+            started = time.perf_counter()
+            for future in [pool.submit(train) for _ in range(num_workers)]:
+                future.result()
+            best = min(best, time.perf_counter() - started)
     return best
 
 

@@ -16,6 +16,8 @@ from topoevo.errors import UnknownNameError
 
 
 class _Named(Protocol):
+    """What a registry holds."""
+
     name: str
 
 

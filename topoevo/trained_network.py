@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from topoevo.errors import NetworkFileError, TaskError
-from topoevo.experiment.learning_facts import evaluator_of
+from topoevo.experiment.learning_facts import evaluator_of, with_feedback
 from topoevo.experiment.records import TaskScore
 from topoevo.experiment.scoring import score_outputs
 from topoevo.kernels import Batches, load_kernel
@@ -159,6 +159,9 @@ class TrainedNetwork:
     def start_learning(self, *, seed: int = 0, num_steps: int = 0) -> Learner:
         """Return a learner that goes on from the file's weights, by its learning rule, options and feedback weights.
 
+        Feedback weights are those that the file has on its edges and nodes; without any they are drawn by its
+        ``feedback_seed``.
+
         Parameters
         ----------
         seed
@@ -169,13 +172,16 @@ class TrainedNetwork:
         Raises
         ------
         NetworkFileError
-            If the file does not say how the network has learned.
+            If the file does not say how the network has learned, or lacks some of its feedback weights.
         """
         facts = self.file.facts.get("learning")
         if not isinstance(facts, dict):
             raise NetworkFileError("the network file does not say how the network has learned")
         evaluator = evaluator_of(facts, loss=self.file.task.loss, kernel_name=self.kernel_name)
-        return evaluator.start(self.network, np.random.default_rng(seed), num_steps)
+        learner = evaluator.start(self.network, np.random.default_rng(seed), num_steps)
+        if self.file.feedback is None:
+            return learner
+        return replace(learner, plasticity=with_feedback(learner.plasticity, self.network, self.file.feedback))
 
     def score(self, task: Task, part: str = "test") -> TaskScore:
         """Return how good the network is on one part of a task.

@@ -36,13 +36,19 @@ from topoevo.network import Network, compile_network
 
 #: Single activations, and all of them mixed.
 PALETTES = [*[(name,) for name in ACTIVATIONS], tuple(ACTIVATIONS)]
-#: Samples and batch size, with a loss: a short last batch, one at a time, lanes of all sizes, everything at once.
+#: Samples and batch size, with a loss: a short last batch, one at a time, lanes of all sizes, everything at once; and
+#: batches that the compiled loops cut into blocks of 64: full ones, one sample more, several and a partial one.
 SHAPES = [
     ((23, 8), Loss.CROSS_ENTROPY),
     ((5, 1), Loss.MEAN_SQUARED_ERROR),
     ((67, 33), Loss.CLASS_SQUARED_ERROR),
     ((16, 16), Loss.CROSS_ENTROPY),
+    ((200, 64), Loss.CLASS_SQUARED_ERROR),
+    ((129, 65), Loss.MEAN_SQUARED_ERROR),
+    ((300, 256), Loss.CROSS_ENTROPY),
 ]
+#: Two full blocks and two samples in each of two batches, then a full block and six samples.
+MANY_BLOCKS = {"num_samples": 330, "batch_size": 130}
 LEARNING_RATES = {"sgd": 0.05, "adam": 0.01, "adamw": 0.01, "adadelta": 1.0, "rmsprop": 0.002, "none": 0.1}
 #: Cuts that do and do not reach a gradient, and powers of its components.
 TRANSFORMATIONS = [(math.inf, 0.5), (0.1, 1.0), (1e6, 1.0), (0.3, 0.7), (math.inf, 0.0)]
@@ -132,7 +138,7 @@ def make_plasticity(kind: str, network: Network, seed: int = 1) -> Plasticity:
 
 
 @pytest.mark.parametrize("palette", PALETTES, ids=palette_id)
-@pytest.mark.parametrize("num_samples", [1, 7, 64])
+@pytest.mark.parametrize("num_samples", [1, 7, 64, 65, 130])
 @pytest.mark.parametrize("seed", range(3))
 def test_passes(evolve_network, kernel, reference, palette, num_samples: int, seed: int) -> None:
     output = palette[seed % len(palette)]
@@ -174,7 +180,7 @@ def test_activities_at_zero_and_far_out(kernel, reference, name: str) -> None:
 
 
 @pytest.mark.parametrize("loss", Loss)
-@pytest.mark.parametrize("num_samples", [1, 9])
+@pytest.mark.parametrize("num_samples", [1, 9, 65, 130])
 @pytest.mark.parametrize("num_outputs", [1, 2, 10])
 @pytest.mark.parametrize("scale", [1.0, 100.0, 1e-3])
 def test_output_errors(any_kernel, reference, loss: Loss, num_samples: int, num_outputs: int, scale: float) -> None:
@@ -358,6 +364,40 @@ def test_trainings_with_every_activation_and_rule(
     learning = plasticity.plastic if plasticity.hebbian is None else plasticity.plastic | plasticity.hebbian
     assert (found.weights[~learning] == network.weight[~learning]).all()
     assert (found.weights != network.weight).any() == learning.any()
+
+
+@pytest.mark.parametrize("kind", PLASTICITIES)
+@pytest.mark.parametrize("loss", Loss)
+def test_trainings_in_several_blocks(evolve_network, make_batches, kernel, reference, kind: str, loss: Loss) -> None:
+    network = evolve_network(2, activations=("tanh", "relu", "gaussian"), num_mutations=25, weight_std=0.5)
+    run = partial(
+        trained,
+        network=network,
+        plasticity=make_plasticity(kind, network),
+        optimization=make_optimization("sgd", lr=0.05, momentum=0.5),
+        batches=make_batches(0, network, classes=loss.has_classes, **MANY_BLOCKS),
+        order=np.array([0, 2, 1, 1], np.int32),
+        loss=loss,
+    )
+    assert_same(run, kernel, reference)
+
+
+@pytest.mark.parametrize("loop", ["train_by_perturbations", "train_by_proposals"])
+@pytest.mark.parametrize("loss", Loss)
+def test_trials_in_several_blocks(evolve_network, make_batches, kernel, reference, loop: str, loss: Loss) -> None:
+    network = evolve_network(2, activations=("tanh", "relu", "gaussian"), num_mutations=25, weight_std=0.5)
+    batches = make_batches(0, network, classes=loss.has_classes, **MANY_BLOCKS)
+    order = np.array([0, 2, 1, 1], np.int32)
+    run = partial(loops(network)[loop], network=network, batches=batches, order=order, loss=loss)
+    assert_same(run, kernel, reference)
+    assert (run(kernel).weights != network.weight).any()
+
+
+@pytest.mark.parametrize(("shape", "_"), SHAPES, ids=str)
+def test_outputs_of_every_shape(evolve_network, make_batches, kernel, reference, shape: tuple[int, int], _) -> None:
+    network = evolve_network(2, activations=("tanh", "relu", "gaussian"), num_mutations=25, weight_std=0.5)
+    batches = make_batches(0, network, classes=True, num_samples=shape[0], batch_size=shape[1])
+    close(kernel.outputs(network, network.weight, batches), reference.outputs(network, network.weight, batches))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -586,12 +626,15 @@ def test_a_training_in_parts_is_the_same_training(evolve_network, make_batches, 
 
 
 @pytest.mark.parametrize("loop", Kernel.LOOPS)
-def test_what_lies_beyond_a_short_batch_is_not_read(evolve_network, make_batches, kernel, loop: str) -> None:
+@pytest.mark.parametrize(("num_samples", "batch_size"), [(10, 8), (200, 130)])
+def test_what_lies_beyond_a_short_batch_is_not_read(
+    evolve_network, make_batches, kernel, loop: str, num_samples: int, batch_size: int
+) -> None:
     network = evolve_network(4)
-    clean = make_batches(0, network, classes=True, num_samples=10, batch_size=8)
-    dirty = make_batches(0, network, classes=True, num_samples=10, batch_size=8)
-    dirty.inputs[1, :, 2:] = np.nan
-    dirty.targets[1, :, 2:] = 1
+    clean = make_batches(0, network, classes=True, num_samples=num_samples, batch_size=batch_size)
+    dirty = make_batches(0, network, classes=True, num_samples=num_samples, batch_size=batch_size)
+    dirty.inputs[1, :, clean.sizes[1] :] = np.nan
+    dirty.targets[1, :, clean.sizes[1] :] = 1
     results = [loops(network)[loop](kernel, network, b, np.array([0, 1, 1, 0], np.int32)) for b in (clean, dirty)]
     assert results[0].weights.tobytes() == results[1].weights.tobytes()
     assert results[0].scores.losses.tobytes() == results[1].scores.losses.tobytes()

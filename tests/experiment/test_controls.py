@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -206,6 +207,19 @@ def test_statistics_by_hand():
     assert found.gains == (0.125, -0.25)
     # 0.75 is as good as the champion's mean, which is not worse; the failed one is beaten.
     assert found.num_beaten == 3
+
+
+def test_what_networks_differ_in_beside_their_connections():
+    champion = replace(network(0.5, is_champion=True), hidden=4, biases=2)
+    controls = tuple(replace(network(0.5), hidden=hidden, biases=7) for hidden in (1, 2, 2, 4))
+    found = Comparison("random", "accuracy", 7, 5, None, (champion, *controls))
+    header, row, other = (line.split() for line in comparison_lines(found, params_of())[2:5])
+    assert header[4:] == ["connections", "hidden", "biases"]
+    assert row[-5:] == ["5", "4", "2", "1", "training"]
+    assert other[-5:] == ["5", "2.2", "7", "4", "networks"]
+    content = content_of(found, params_of())
+    assert (content["champion"]["mean_hidden"], content["champion"]["mean_biases"]) == (4, 2)
+    assert (content["controls"]["mean_hidden"], content["controls"]["mean_biases"]) == (2.25, 7)
 
 
 def test_of_an_error_less_is_better():

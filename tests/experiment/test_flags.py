@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,11 @@ def test_a_flag_that_is_not_given_changes_nothing() -> None:
         ("--out_dir null", {"out_dir": None}),
         ("--max_connections null", {"max_connections": None}),
         ("--lr 1 --lr 2", {"lr": 2}),
+        ("--metropolis_beta inf", {"metropolis_beta": math.inf}),
+        ("--metropolis_beta .inf", {"metropolis_beta": math.inf}),
+        ("--metropolis_beta Infinity", {"metropolis_beta": math.inf}),
+        # Infinity is no legal number of this one: the value is refused as it was typed.
+        ("--lr inf", {"lr": "inf"}),
     ],
 )
 def test_values_are_read_like_those_of_a_parameter_file(line: str, overrides: dict[str, object]) -> None:

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from topoevo.errors import ParamsError
 from topoevo.experiment import params as params_module
+from topoevo.experiment.contradictions import find_idle
 from topoevo.experiment.params import FAMILY_DEFAULTS, Params, all_settings, load_params, settings_table
 from topoevo.experiment.setting import GROUPS
 from topoevo.learning import LEARNING_RULES
@@ -208,6 +210,13 @@ def test_a_bad_value_is_told_with_what_is_allowed(tmp_path: Path, content: str, 
             "F:2: ",
             "evolution_strategy_num_candidates 5 is not allowed with evolution_strategy_antithetic true",
         ),
+        (
+            "learning_rule: metropolis\nmetropolis_target_acceptance: .5",
+            "F:2: ",
+            "metropolis_target_acceptance 0.5 is not allowed with metropolis_beta .inf",
+        ),
+        ("feedback_seed: 3\nredraw_feedback: true", "F:1: ", "feedback_seed 3 is not allowed with redraw_feedback"),
+        ("metropolis_beta: inf", "F:1: ", "'inf' is not allowed, must be a number, at least 0; write .inf"),
         ("env_name: CartPole-v1", "F:1: ", "environments are not available yet"),
         ("test_file: x.csv", "F:1: ", "test_file 'x.csv' is not allowed with dataset 'digits'"),
         ("target_column: 3", "F:1: ", "target_column '3' is not allowed with dataset 'digits'"),
@@ -238,6 +247,9 @@ def test_a_backend_that_cannot_compute_here_is_refused(
     assert params.kernel_name == ("torch_cuda" if "cuda" in content else "torch")
     found = problems(tmp_path, "use_torch: true\nkernel: reference\n")
     assert found == ["F:1: use_torch true is not allowed with kernel reference, which is numpy"]
+    (found,) = problems(tmp_path, "use_torch: true\nkernel: torch_cuda\n")
+    assert found.startswith("F:1: use_torch true is not allowed with kernel torch_cuda")
+    assert load(tmp_path, "use_cuda: true\nkernel: torch\n").kernel_name == "torch_cuda"
 
 
 def test_mutation_needs_an_operator(tmp_path: Path) -> None:
@@ -253,6 +265,9 @@ def test_combinations_that_make_sense_are_accepted(tmp_path: Path) -> None:
     load(tmp_path, "population_size: 2\ntournament_size: 1\n")
     load(tmp_path, "population_size: 1\nnum_generations: 0\ntournament_size: 900\nelite_ratio: 1\n")
     load(tmp_path, "evolution_strategy_num_candidates: 5\n")
+    load(tmp_path, "metropolis_target_acceptance: .7\n")
+    load(tmp_path, "learning_rule: metropolis\nmetropolis_target_acceptance: .7\nmetropolis_beta: 100\n")
+    load(tmp_path, "feedback_seed: 3\nredraw_feedback: true\nnum_generations: 0\n")
     load(
         tmp_path,
         "learning_rule: evolution_strategy\nevolution_strategy_num_candidates: 5\n"
@@ -298,6 +313,53 @@ def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path, mon
     ]
     # A contradiction with a value that is wrong anyway would only confuse.
     assert not any("tournament_size 900" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("values", "idle"),
+    [
+        ({"weight_decay": 0.1, "feedback_seed": None, "lr_schedule": "linear"}, []),
+        (
+            {
+                "learning_rule": "metropolis",
+                "weight_decay": 0.1,
+                "lr_schedule": "cosine",
+                "momentum": 0.5,
+                "optimizer": "sgd",
+            },
+            ["lr_schedule", "momentum", "weight_decay"],
+        ),
+        ({"learning_rule": "none", "max_grad_norm": 2.0, "grad_power": 0.5}, ["grad_power", "max_grad_norm"]),
+        ({"learning_rule": "hebbian", "weight_decay": 0.1, "grad_power": 0.5}, []),
+        ({"feedback_seed": 0}, ["feedback_seed"]),
+        ({"redraw_feedback": True, "learning_rule": "metropolis"}, ["redraw_feedback"]),
+        ({"feedback_seed": 0, "learning_rule": "direct_feedback_alignment"}, []),
+        ({"feedback_seed": 0, "learning_rule": "feedback_alignment", "train_only_outputs": True}, ["feedback_seed"]),
+        ({"redraw_feedback": True, "learning_rule": "feedback_alignment"}, []),
+        (
+            {"redraw_feedback": True, "learning_rule": "feedback_alignment", "num_generations": 0},
+            ["redraw_feedback"],
+        ),
+    ],
+)
+def test_settings_without_effect_are_found(values: dict[str, object], idle: list[str]) -> None:
+    found = find_idle(load_params(None, values))
+    assert sorted(one.settings[0] for one in found) == idle
+    for one in found:
+        (name,) = one.settings
+        assert one.message.startswith(f"{name} {values[name]} has no effect with ")
+
+
+@pytest.mark.parametrize("rule", LEARNING_RULES)
+def test_what_a_rule_says_of_itself_is_so(rule: str, evolve_network) -> None:
+    """Feedback depends on the seed where it says so; without a gradient, there is no need of an optimizer."""
+    network = evolve_network(3)
+    one, other = (LEARNING_RULES[rule]().plasticity(network, feedback_seed=seed) for seed in (0, 1))
+    kinds = [kind for kind in ("feedback", "direct") if getattr(one, kind) is not None]
+    depends = any(not np.array_equal(getattr(one, kind), getattr(other, kind)) for kind in kinds)
+    assert LEARNING_RULES[rule].has_feedback is depends
+    if not LEARNING_RULES[rule].follows_gradient:
+        assert not LEARNING_RULES[rule].needs_optimizer
 
 
 def test_flags_are_cited_as_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

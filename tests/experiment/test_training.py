@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from topoevo.errors import CheckpointError, ParamsError
+from topoevo.experiment import training as training_module
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
 from topoevo.experiment.experiment import Experiment
@@ -88,7 +89,8 @@ def same(outcome, other):
 
 
 @pytest.mark.parametrize("rule", LEARNING_RULES)
-def test_a_resumed_training_equals_the_uninterrupted_one(task, tmp_path, rule):
+def test_a_resumed_training_equals_the_uninterrupted_one(task, tmp_path, rule, monkeypatch):
+    monkeypatch.setattr(training_module, "_EPOCHS_A_LAYOUT", 2)
     how = {"learning_rule": rule, "optimizer": "adam", **OPTIONS.get(rule, {})}
     whole, all_epochs = run(task, **how)
     _, first = run(task, folder=tmp_path, num_epochs=1, **how)
@@ -115,7 +117,9 @@ def test_a_stop_in_the_first_epoch_leaves_no_network(task, tmp_path):
         run(task, folder=tmp_path, go_on=True)
 
 
-def test_it_is_one_learner_that_sees_every_sample_once_an_epoch_in_a_new_order(task):
+def test_it_is_one_learner_that_sees_every_sample_once_an_epoch_in_a_new_order(task, monkeypatch):
+    """Here every second epoch has new minibatches; the others have those of the epoch before in another order."""
+    monkeypatch.setattr(training_module, "_EPOCHS_A_LAYOUT", 2)
     params = load_params(None, SMALL)
     outcome, listener = run(task)
     network = compile_network(make_founder(params, task).genome)
@@ -123,13 +127,15 @@ def test_it_is_one_learner_that_sees_every_sample_once_an_epoch_in_a_new_order(t
     learner = evaluator.start(network, generator(params.seed, Stream.LEARNING), 0)
     orders = []
     for epoch in range(3):
-        shared = TaskData(task, params.batch_size, 1, 1000, params.seed).shared(Stream.SHARED, epoch)
+        shared = TaskData(task, params.batch_size, 2, 1000, params.seed).shared(Stream.SHARED, epoch // 2)
         assert sorted(shared.order.tolist()) == list(range(len(task.train)))
-        orders.append(shared.order.tobytes())
-        history = learner.train(shared.batches, shared.epochs)
+        order = shared.epochs[epoch % 2][None]
+        assert sorted(order[0].tolist()) == list(range(13))
+        orders.append((shared.order.tobytes(), order.tobytes()))
+        history = learner.train(shared.batches, order)
         assert listener.records[epoch].loss == history.mean("integral")[0]
         assert listener.records[epoch].accuracy == history.mean("integral")[1]
-    assert len(set(orders)) == 3
+    assert orders[0][0] == orders[1][0] != orders[2][0] and orders[0][1] != orders[1][1]
     weights = outcome.champion.individual.genome.connections["weight"][network.gene]
     assert weights.tobytes() == learner.weights.tobytes()
 
@@ -234,6 +240,14 @@ def test_a_network_without_slopes_is_trained_by_rules_that_need_none(task):
     for rule in ("evolution_strategy", "metropolis", "last_layer"):
         params = load_params(None, {**SMALL, "hidden_layers": None, "network": "a.json", "learning_rule": rule})
         assert make_founder(params, task, network_of(task, activation="step")) is not None
+
+
+def test_only_the_loop_that_is_needed_is_prepared(task, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(training_module, "prepare_compiled", lambda kernel, say, loops: prepared.append(loops))
+    for rule in ("metropolis", "backprop"):
+        Training(load_params(None, {**SMALL, "learning_rule": rule}), task)
+    assert prepared == [("train_by_proposals",), ("train",)]
 
 
 @pytest.mark.parametrize("limit", [{}, {"num_generations": 1, "max_connections": 100}])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
+import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 
@@ -148,11 +150,72 @@ def test_nodes_may_stand_in_any_order_within_their_layers(evolve_network, kernel
 # -- whole trainings --------------------------------------------------------------------------------------------
 
 
-@needs_torch
-def test_a_worker_is_one_thread(kernel) -> None:
+@pytest.fixture
+def three_threads():
+    """Let torch use three threads, and return how many it uses in a new one of Python."""
     import torch
 
-    assert torch.get_num_threads() == 1
+    def in_a_new_thread() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield in_a_new_thread
+    torch.set_num_threads(before)
+
+
+@needs_torch
+def test_loading_the_backend_leaves_the_threads_of_others_alone(three_threads) -> None:
+    import torch
+
+    spec = importlib.util.find_spec("topoevo.kernels.torch_backend")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    assert torch.get_num_threads() == three_threads() == 3
+
+
+@needs_torch
+@pytest.mark.parametrize("name", ["train", "outputs", "train that fails"])
+def test_a_worker_is_one_thread_while_it_trains(
+    evolve_network, make_batches, kernel, three_threads, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import torch
+
+    from topoevo.kernels import torch_backend
+
+    network = evolve_network(0)
+    batches = make_batches(0, network, classes=True, num_samples=4, batch_size=4)
+    together = threading.Barrier(3, timeout=30)
+    found, flow = [], torch_backend.Circuit.flow
+
+    def observed(*arguments, **keywords):
+        together.wait()
+        found.append(torch.get_num_threads())
+        together.wait()
+        if name == "train that fails":
+            raise KeyError(name)
+        return flow(*arguments, **keywords)
+
+    def work() -> int:
+        if name == "outputs":
+            kernel.outputs(network, network.weight, batches)
+        else:
+            kernel.train(
+                network, network.weight.copy(), Plasticity(np.ones(network.num_edges, np.bool_)),
+                make_optimization("sgd", lr=0.1), OptimizerState.zeros(network.num_edges), batches,
+                np.zeros(1, np.int32), Loss.CROSS_ENTROPY,
+            )  # fmt: skip
+        return torch.get_num_threads()
+
+    monkeypatch.setattr(torch_backend.Circuit, "flow", observed)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(work) for _ in range(3)]
+        if name == "train that fails":
+            assert all(isinstance(future.exception(), KeyError) for future in futures)
+        else:
+            assert [future.result() for future in futures] == [3, 3, 3]
+    assert found == [1, 1, 1]
+    assert torch.get_num_threads() == three_threads() == 3
 
 
 @needs_torch

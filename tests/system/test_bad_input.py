@@ -64,6 +64,8 @@ def test_everything_wrong_in_a_file_and_in_flags_is_one_message(programs):
         (("--seed", "123456789012345678901234567890"), ("--seed",)),
         (("--batch_size", "99999999999999999999999"), ("--batch_size",)),
         (("--num_inputs", "7", "--num_outputs", "9"), ("num_inputs: 7", "64", "num_outputs: 9", "10")),
+        (("--num_samples", "1348"), ("num_samples: 1348", "1347 training samples")),
+        (("--weight_decay", "1", "--learning_rule", "none", "--out_dir", "x" * 300), ("--weight_decay 1", "out_dir:")),
         (("--dataset", "nowhere.csv"), ("nowhere.csv",)),
         (("--dataset", "mnist", "--data_dir", "nowhere"), ("nowhere",)),
         (("--out_dir", "x" * 300), ("out_dir",)),

@@ -113,6 +113,35 @@ def test_a_network_file_is_trained_further(shared_run, programs):
     assert not set(np.float32([edge[2] for edge in edges[0]])) & set(np.float32([edge[2] for edge in edges[1]]))
 
 
+def feedback_in(folder):
+    """Feedback weights by the nodes that they join; those of biases are 0, as their first weights."""
+    graph = oracle.load(folder / "champion.json")
+    return {(source, target): feedback for source, target, feedback in graph.edges(data="feedback") if feedback}
+
+
+def test_inherited_weights_keep_the_feedback_weights_that_they_have_learned_with(programs):
+    words = (*SMALL, "--learning_rule", "feedback_alignment", "--num_epochs", 1)
+    further = (*words, "--hidden_layers", "null", "--network", "first", "--inherit_weights", "--seed", 5)
+    programs.wlnn(*words, "--seed", 3, "--out_dir", "first")
+    first = feedback_in(programs.folder / "first")
+    assert len(set(first.values())) == len(first) == 592
+    same = programs.wlnn(*further, "--out_dir", "same")
+    assert "feedback weights are those of first, feedback_seed 3" in same.out
+    assert feedback_in(programs.folder / "same") == first
+    programs.topoevo("resume", "same", "--num_epochs", 2)
+    assert feedback_in(programs.folder / "same") == first
+    other = programs.wlnn(*further, "--feedback_seed", 5, "--out_dir", "other")
+    assert "feedback weights are not those of first: feedback_seed 5 instead of 3" in other.out
+    assert not set(feedback_in(programs.folder / "other").values()) & set(first.values())
+
+
+def test_a_file_may_have_settings_that_another_rule_has_no_use_for(programs):
+    text = MLP.read_text().replace("optimizer: adam", "optimizer: sgd\nmomentum: 0.9\nlr_schedule: cosine")
+    (programs.folder / "p.yaml").write_text(text + "feedback_seed: 1\n")
+    words = ("p.yaml", "--hidden_layers", 4, "--num_epochs", 1, "--out_dir", "run")
+    programs.wlnn(*words, "--learning_rule", "metropolis")
+
+
 def test_a_signal_ends_a_training_that_can_go_on(programs):
     words = (*SMALL, "--out_dir", "run", "--checkpoint_every", "1000")
     process = subprocess.Popen(
@@ -150,6 +179,10 @@ def test_a_signal_ends_a_training_that_can_go_on(programs):
         (("--hidden_layers", "a"), ("--hidden_layers",)),
         (("--hidden_layers", "99999999"), ("must be at most 500000",)),
         (("--activations", "step"), ("activations step", "learning_rule backprop", "evolution_strategy")),
+        (
+            ("--learning_rule", "metropolis", "--weight_decay", "0.1", "--feedback_seed", "1", "--lr", "0"),
+            ("--weight_decay 0.1 has no effect", "--feedback_seed 1 has no effect", "--lr: 0"),
+        ),
         (("--num_trials", "2", "--final_epochs", "1"), ("num_trials 2", "final_epochs 1")),
         (("--num_generations", "2", "--population_size", "1"), ("population_size 1", "num_generations must be 0")),
     ],

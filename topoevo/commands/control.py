@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -107,16 +108,13 @@ def compare(run: RunDirectory, params: Params, task: Task, *, num_epochs: int | 
     )
     with stopped_by_signals(experiment.stop):
         try:
-            comparison = experiment.run(on_message=console.say, on_progress=console.on_progress)
-            console.close()
-            files = write_comparison(run, comparison, params, task_name=task.name, step=result.get("generations", 0))
+            with closing(console):
+                comparison = experiment.run(on_message=console.say, on_progress=console.on_progress)
         except Interrupted as interruption:
-            console.close()
             again = f"topoevo control {shlex.quote(run.shown())} --kind {params.control}"
             console.say(f"\nInterrupted: nothing was written. To begin again: {again}")
             return 128 + signal.Signals[str(interruption)]
-        finally:
-            console.close()
+        files = write_comparison(run, comparison, params, task_name=task.name, step=result.get("generations", 0))
     for line in comparison_lines(comparison, params):
         console.say(line)
     console.say("\nFiles")

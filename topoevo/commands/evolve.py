@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from topoevo.commands.signals import stopped_by_signals
 from topoevo.errors import CheckpointError, ParamsError, TopoevoError
+from topoevo.experiment.contradictions import find_idle
 from topoevo.experiment.data import check_origin, check_task, load_task_of, origin_of, resumable_settings
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.params import Params, load_params
@@ -51,11 +52,16 @@ def evolve(words: list[str], prog: str, *, family: str) -> int:
             f"there is nothing to do without a parameter file: try {prog} params/{family}/digits-quick.yaml, "
             f"or {prog} --help for the settings"
         )
+    problems: list[str] = []
+    params: Params | None
     try:
         params = load_params(namespace.params_file, overrides, family=family)
     except ParamsError as error:
-        problems = [str(error)] if error.usable is None else [str(error), *_problems_outside(error.usable)]
-        raise ParamsError("\n".join(problems)) from None
+        problems, params = [str(error)], error.usable
+    if params is not None:
+        problems += [f"--{one.message}" for one in find_idle(params) if one.settings[0] in overrides]
+    if params is None or problems:
+        raise ParamsError("\n".join([*problems, *([] if params is None else _problems_outside(params))]))
     if params.resume is not None:
         raise ParamsError(f"{namespace.params_file}: resume is given as a flag: {prog} --resume {params.resume}")
     name = Path(namespace.params_file).stem if namespace.params_file else family
@@ -87,7 +93,7 @@ def _run_new(params: Params, name: str) -> int:
         RunDirectory.check(params)
     except ParamsError as error:
         problems.append(str(error))
-    task, founder = _prepared(params, problems, console.on_message)
+    params, task, founder = _prepared(params, problems, console.on_message)
     if problems or task is None:
         raise ParamsError("\n".join(problems))
     directory = RunDirectory.create(params, name=name)
@@ -104,26 +110,31 @@ def _run_new(params: Params, name: str) -> int:
 
 def _prepared(
     params: Params, problems: list[str], on_progress: Progress | None = None
-) -> tuple[Task | None, Founder | None]:
-    """Samples, and the first network if the settings name one; whatever goes wrong is added to the problems."""
+) -> tuple[Params, Task | None, Founder | None]:
+    """Settings, samples, and the first network if the settings name one; what goes wrong is added to the problems."""
     from topoevo.experiment.founder import make_founder
+    from topoevo.experiment.learning_facts import adopt_feedback
     from topoevo.trained_network import load_network
 
     task, network, founder = None, None, None
     num_before = len(problems)
     try:
         if params.network is not None:
-            network = load_network(Path(params.network).expanduser()).file.genome
+            network = load_network(Path(params.network).expanduser()).file
     except TopoevoError as error:
         problems.append(f"network: {error}")
     try:
         task = load_task_of(params, on_progress)
         check_task(params, task)
         if len(problems) == num_before:
-            founder = make_founder(params, task, network)
+            founder = make_founder(params, task, None if network is None else network.genome)
     except TopoevoError as error:
         problems.append(str(error))
-    return task, founder
+    if network is not None and params.inherit_weights and len(problems) == num_before:
+        params, words = adopt_feedback(params, network.genome, network.facts, network.feedback)
+        if words and on_progress is not None:
+            on_progress(words)
+    return params, task, founder
 
 
 def _problems_outside(params: Params) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,17 @@ from topoevo.variation import MUTATIONS
 
 if TYPE_CHECKING:
     from topoevo.experiment.settings import Settings
+
+
+#: Settings of what happens to a gradient, and of feedback weights, with the values that ask for nothing.
+_OF_GRADIENTS = {
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "max_grad_norm": None,
+    "grad_power": 1.0,
+    "lr_schedule": "constant",
+}
+_OF_FEEDBACK = {"feedback_seed": None, "redraw_feedback": False}
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,36 @@ def find_source_contradictions(path: Path | None, overrides: Mapping[str, object
     return found
 
 
+def find_idle(settings: Settings) -> list[Contradiction]:
+    """Return the settings that say something and have no effect with the learning rule.
+
+    Whoever gives one as a flag expects something of it; in a parameter file it is left alone, so that a file can be
+    run with other rules.
+
+    Parameters
+    ----------
+    settings
+        Values that are legal together.
+    """
+    rule = LEARNING_RULES[settings.learning_rule]
+    without: dict[str, str] = {}
+    if not rule.follows_gradient:
+        without |= dict.fromkeys(_OF_GRADIENTS, f"learning_rule {rule.name}, which follows no gradient")
+    if not rule.has_feedback:
+        without |= dict.fromkeys(_OF_FEEDBACK, f"learning_rule {rule.name}, which has no feedback weights")
+    elif settings.train_only_outputs:
+        without |= dict.fromkeys(_OF_FEEDBACK, "train_only_outputs, where no error travels back")
+    elif not settings.evolves:
+        without["redraw_feedback"] = "num_generations 0, where there is one training"
+    return [
+        Contradiction((name,), f"{name} {value} has no effect with {reason}; leave it out")
+        for name, reason in without.items()
+        if (value := getattr(settings, name)) != {**_OF_GRADIENTS, **_OF_FEEDBACK}[name]
+    ]
+
+
 def _evolution(settings: Settings) -> Iterator[Contradiction]:
+    """Of populations and their reproduction."""
     size = settings.population_size
     num_culled, num_elites = fraction_of(size, settings.cull_ratio), fraction_of(size, settings.elite_ratio)
     if size < 2:
@@ -118,6 +159,7 @@ def _evolution(settings: Settings) -> Iterator[Contradiction]:
 
 
 def _no_evolution(settings: Settings) -> Iterator[Contradiction]:
+    """Of training one network without evolution."""
     if settings.final_epochs:
         yield Contradiction(
             ("final_epochs", "num_generations"),
@@ -139,6 +181,7 @@ def _no_evolution(settings: Settings) -> Iterator[Contradiction]:
 
 
 def _training(settings: Settings) -> Iterator[Contradiction]:
+    """Of rules, optimizers and what they are applied to."""
     rule = LEARNING_RULES[settings.learning_rule]
     # The activations of a network file are judged when it is read.
     if settings.network is None:
@@ -153,6 +196,19 @@ def _training(settings: Settings) -> Iterator[Contradiction]:
             ("evolution_strategy_num_candidates", "evolution_strategy_antithetic"),
             f"evolution_strategy_num_candidates {candidates} is not allowed with evolution_strategy_antithetic true,"
             " which tries every perturbation in both directions; must be even",
+        )
+    beta, target = (getattr(settings, f"metropolis_{name}", 0.0) for name in ("beta", "target_acceptance"))
+    if settings.learning_rule == "metropolis" and beta == math.inf and target >= 0.5:
+        yield Contradiction(
+            ("metropolis_target_acceptance", "metropolis_beta"),
+            f"metropolis_target_acceptance {target:g} is not allowed with metropolis_beta .inf, where small steps are"
+            " accepted half of the time and sigma would shrink without end; must be below 0.5",
+        )
+    if settings.redraw_feedback and settings.evolves and settings.feedback_seed is not None:
+        yield Contradiction(
+            ("feedback_seed", "redraw_feedback"),
+            f"feedback_seed {settings.feedback_seed} is not allowed with redraw_feedback true, which draws feedback"
+            " weights anew in every training",
         )
     if settings.optimizer == "none" and rule.needs_optimizer:
         yield Contradiction(
@@ -208,6 +264,7 @@ def _initial_activations(settings: Settings) -> set[str]:
 
 
 def _architecture(settings: Settings) -> Iterator[Contradiction]:
+    """Of the first network and what it may grow to."""
     if settings.hidden_layers is not None and settings.network is not None:
         yield Contradiction(
             ("hidden_layers", "network"),
@@ -222,6 +279,7 @@ def _architecture(settings: Settings) -> Iterator[Contradiction]:
 
 
 def _task(settings: Settings) -> Iterator[Contradiction]:
+    """Of the data, or of environments in their place."""
     if settings.env_name is not None:
         yield Contradiction(
             ("env_name",), f"env_name {settings.env_name!r} is not allowed, environments are not available yet"
@@ -243,12 +301,18 @@ def _task(settings: Settings) -> Iterator[Contradiction]:
 
 
 def _computation(settings: Settings) -> Iterator[Contradiction]:
+    """Of backends and workers."""
     if settings.num_workers == 0:
         yield Contradiction(("num_workers",), "num_workers 0 is not allowed, must be at least 1, or -1 for every core")
     asked = next((name for name in ("use_cuda", "use_torch") if getattr(settings, name)), "kernel")
     value = settings.kernel if asked == "kernel" else "true"
     if asked != "kernel" and settings.kernel == "reference":
         yield Contradiction((asked, "kernel"), f"{asked} true is not allowed with kernel reference, which is numpy")
+    if asked == "use_torch" and settings.kernel == "torch_cuda":
+        yield Contradiction(
+            (asked, "kernel"),
+            "use_torch true is not allowed with kernel torch_cuda, it would compute on the CPU; leave it out",
+        )
     reason = obstacle(settings.kernel_name)
     if reason is not None:
         yield Contradiction((asked,), f"{asked} {value} is not allowed, {reason}")

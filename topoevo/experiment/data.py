@@ -123,7 +123,8 @@ def check_task(params: Params, task: Task) -> None:
     Raises
     ------
     ParamsError
-        If ``num_inputs`` or ``num_outputs`` is given and is not the task's, or the loss does not fit its targets.
+        If ``num_inputs`` or ``num_outputs`` is given and is not the task's, there are fewer samples than
+        ``num_samples``, or the loss does not fit its targets.
     """
     problems = [
         f"{name}: {given} is not allowed, {task.name} has {actual}; leave the setting out"
@@ -133,6 +134,11 @@ def check_task(params: Params, task: Task) -> None:
         )
         if given is not None and given != actual
     ]
+    if params.num_samples is not None and params.num_samples > len(task.train):
+        problems.append(
+            f"num_samples: {params.num_samples} is not allowed, {task.name} has {len(task.train)} training samples;"
+            " leave the setting out to use all of them"
+        )
     if task.kind == "regression" and params.loss == "cross_entropy":
         problems.append(f"loss: cross_entropy is not allowed, {task.name} has no classes; leave the setting out")
     if problems:

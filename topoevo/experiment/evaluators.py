@@ -225,8 +225,10 @@ class DatasetEvaluator:
         return learner, learner.train(shared.batches, shared.epochs)
 
 
-def feedback_seed_of(params: Params) -> int:
-    """Return the seed of feedback weights: their own, if they have one, or that of the run."""
+def feedback_seed_of(params: Params) -> int | None:
+    """Return the seed of feedback weights: their own, or that of the run; None if every training has new ones."""
+    if params.redraw_feedback and params.evolves:
+        return None
     return params.seed if params.feedback_seed is None else params.feedback_seed
 
 

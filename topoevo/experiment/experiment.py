@@ -407,7 +407,7 @@ def prepare_compiled(kernel: Kernel, say: Callable[[str], None], *, loops: Itera
     from topoevo.genome import compiled_graph
 
     if any(kernel.needs_compilation(loop) for loop in loops):
-        say("compiling the numerical kernels, once on this machine (about 20 seconds) ...")
+        say("compiling the numerical kernels, once on this machine (20 seconds or more) ...")
     compiled_graph.prepare()
     for loop in loops:
         kernel.prepare(loop)

@@ -7,6 +7,7 @@ not given does not appear in the result, so it changes nothing.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -146,6 +147,7 @@ def _without_unknown(words: Sequence[str], rest: Sequence[str]) -> tuple[dict[st
 
 
 def _is_params_file(word: str) -> bool:
+    """Whether a word is the path of a parameter file."""
     return word.endswith((".yaml", ".yml"))
 
 
@@ -155,6 +157,8 @@ def _value(text: str | list[str], one: Setting) -> object:
         return None if one.is_optional and text == ["null"] else [_value(item, one) for item in text]
     if one.base is str:
         return None if one.is_optional and text == "null" else text
+    if one.can_be_infinite and text.lower() in ("inf", "infinity"):
+        return math.inf
     return resolve_scalar(text)
 
 

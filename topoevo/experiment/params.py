@@ -77,6 +77,7 @@ def _option_fields(entry: Any) -> Iterator[dataclasses.Field[Any]]:
 
 
 def _setting_name(entry: str, field: str) -> str:
+    """Name of the setting for an option of a registered entry."""
     return field if field in Settings.model_fields else f"{entry}_{field}".replace("-", "_")
 
 
@@ -274,5 +275,6 @@ class _Report:
         return "\n".join(sentence for _, sentence in sorted(self.problems, key=lambda problem: problem[0]))
 
     def _add(self, line: int | None, sentence: str) -> None:
+        """Note a problem, with its place if that is known."""
         place = "" if line is None else f"{self._path}:{line}: "
         self.problems.append((math.inf if line is None else line, place + sentence))

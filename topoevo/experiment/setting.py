@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import Field
+from pydantic import AllowInfNan, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -51,6 +51,7 @@ class Names:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def _check(self, value: Any) -> Any:
+        """The value, if all names in it are legal."""
         items = value if isinstance(value, tuple) else (value,)
         if not items:
             raise PydanticCustomError("empty_list", "the list is empty")
@@ -100,6 +101,8 @@ class Setting:
         Names that are legal or offered, or None if there is no such list.
     bounds
         Limits of a number by ``ge``, ``gt``, ``le``, ``lt``.
+    can_be_infinite
+        Whether infinity is a legal number.
     """
 
     name: str
@@ -111,6 +114,7 @@ class Setting:
     is_optional: bool
     names: tuple[str, ...] | None
     bounds: dict[str, float]
+    can_be_infinite: bool = False
 
     @classmethod
     def from_field(cls, name: str, field: FieldInfo, default: Any) -> Setting:
@@ -135,6 +139,7 @@ class Setting:
             is_optional=is_optional,
             names=names,
             bounds=bounds,
+            can_be_infinite=any(isinstance(part, AllowInfNan) and part.allow_inf_nan for part in field.metadata),
         )
 
     @property
@@ -197,6 +202,8 @@ class Setting:
             return did_you_mean(value, self.names)
         if self.base is bool and value.lower() in ("yes", "on", "y", "no", "off", "n"):
             return f"; write {'true' if value.lower() in ('yes', 'on', 'y') else 'false'}"
+        if self.can_be_infinite and value.lower() in ("inf", "infinity"):
+            return "; write .inf"
         if self.base is not str and not isinstance(resolve_scalar(value), str):
             return "; remove the quotes"
         return ""
@@ -219,4 +226,5 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
 
 
 def _number(limit: float) -> str:
+    """A limit as it is written in a sentence."""
     return str(int(limit)) if float(limit).is_integer() else format_value(limit)

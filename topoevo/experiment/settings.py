@@ -35,15 +35,18 @@ _output = partial(setting, group="output")
 
 
 def _optimizer_names() -> list[str]:
+    """Optimizers, with what stands for none of them last."""
     # "none" is no optimizer: rules that need no gradient step are used with it.
     return [*(name for name in OPTIMIZERS if name != "none"), "none"]
 
 
 def _dataset_names() -> list[str]:
+    """Data sets, and what paths of tables look like."""
     return [*(name for name, entry in DATASETS.items() if not entry.is_file), "<path>.csv", "<path>.npz"]
 
 
 def _is_dataset(name: str) -> bool:
+    """Whether there is such a data set or table."""
     try:
         find_dataset(name)
     except UnknownNameError:
@@ -122,6 +125,9 @@ class Settings(BaseModel):
     )
     feedback_seed: int | None = _training(
         None, "decides the feedback weights of feedback alignment; the seed if not given", ge=0, le=2**63 - 1
+    )
+    redraw_feedback: bool = _training(
+        False, "whether every training of evolution has new feedback weights, as in the predecessor"
     )
     train_only_outputs: bool = _training(False, "whether only connections to output nodes are learned")
 

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from topoevo.evolution import Individual
 from topoevo.evolution.reproduction import initial_population
 from topoevo.experiment.data import check_origin, check_task, origin_of
-from topoevo.experiment.evaluators import DatasetEvaluator, TaskData, learned_weights
+from topoevo.experiment.evaluators import DatasetEvaluator, SharedData, TaskData, learned_weights
 from topoevo.experiment.experiment import Interrupted, prepare_compiled
 from topoevo.experiment.founder import Founder
 from topoevo.experiment.params import Params
 from topoevo.experiment.records import Champion, EpochRecord, Observer, Outcome, TaskScore
 from topoevo.experiment.training_checkpoint import TrainingCheckpoint
 from topoevo.genome import Genome, InnovationTracker
+from topoevo.kernels import Batches
 from topoevo.learning import TrainingHistory
 from topoevo.network import compile_network
 from topoevo.seeds import Stream, generator
@@ -28,6 +29,9 @@ from topoevo.variation import MUTATIONS
 
 #: An epoch is trained in this many portions, to look for signals and to show progress in between.
 _PORTIONS_AN_EPOCH = 10
+#: Epochs that share their minibatches, in another order each. To lay samples out anew takes longer than to train a
+#: small network on them, and once in ten epochs is as good: docs/training.md.
+_EPOCHS_A_LAYOUT = 10
 
 
 class _DivergedError(Exception):
@@ -54,8 +58,9 @@ class Training:
 
     Notes
     -----
-    Samples are shuffled anew for every epoch, with random numbers of its own address. The weights of the last epoch are
-    the result: nothing is chosen, so that test scores stay honest.
+    Minibatches come in a new order in every epoch, and are made of other samples in every tenth one, with random
+    numbers of their own address. The weights of the last epoch are the result: nothing is chosen, so that test scores
+    stay honest.
     """
 
     def __init__(
@@ -83,8 +88,11 @@ class Training:
         self._state, self._is_saved = checkpoint, True
         evaluator = DatasetEvaluator.from_params(params, task)
         self._kernel = evaluator.kernel
-        self._data = TaskData(task, params.batch_size, 1, params.batch_size_eval, params.seed, params.shuffle)
-        prepare_compiled(self._kernel, self._say)
+        self._data = TaskData(
+            task, params.batch_size, _EPOCHS_A_LAYOUT, params.batch_size_eval, params.seed, params.shuffle
+        )
+        self._layout: tuple[int, SharedData] | None = None
+        prepare_compiled(self._kernel, self._say, loops=(evaluator.rule.loop,))
         if checkpoint is not None:
             founder = Founder.of("the network", checkpoint.genome)
         elif founder is None:
@@ -180,13 +188,13 @@ class Training:
 
     def _train(self, epoch: int) -> TrainingHistory:
         """Let the learner see every sample once."""
-        shared = self._data.shared(Stream.SHARED, epoch)
-        num_batches = shared.epochs.shape[1]
+        batches, order = self._minibatches(epoch)
+        num_batches = order.shape[1]
         parts = []
         done = 0
-        for portion in np.array_split(shared.epochs, min(_PORTIONS_AN_EPOCH, num_batches), axis=1):
+        for portion in np.array_split(order, min(_PORTIONS_AN_EPOCH, num_batches), axis=1):
             self._check_stop()
-            parts.append(self._learner.train(shared.batches, portion))
+            parts.append(self._learner.train(batches, portion))
             if parts[-1].diverged or not np.isfinite(self._learner.weights).all():
                 raise _DivergedError(
                     f"the loss became infinite or undefined in epoch {epoch + 1}; try a smaller lr, or max_grad_norm"
@@ -195,6 +203,15 @@ class Training:
             for observer in self.observers:
                 observer.on_step(epoch, done, num_batches)
         return _joined(parts, num_batches)
+
+    def _minibatches(self, epoch: int) -> tuple[Batches, NDArray[np.int32]]:
+        """The training samples as minibatches, and their order in one epoch, [1, num_batches]."""
+        number, row = divmod(epoch, _EPOCHS_A_LAYOUT)
+        if self._layout is None or self._layout[0] != number:
+            self._layout = None  # Two at once would take twice the memory.
+            self._layout = (number, self._data.shared(Stream.SHARED, number))
+        shared = self._layout[1]
+        return shared.batches, shared.epochs[row : row + 1]
 
     def _score(self, part: str) -> TaskScore:
         """Score of the learner's weights on one part of the data."""

@@ -167,6 +167,7 @@ class _Reader:
         self._problems: list[tuple[int, str]] = []
 
     def read(self, events: Iterator[yaml.Event]) -> YamlFile:
+        """Return the entries and problems that the events hold, or raise if they are no settings at all."""
         for event in events:
             if isinstance(event, yaml.MappingStartEvent):
                 self._refuse_decoration(event, "the settings")
@@ -240,6 +241,7 @@ class _Reader:
         return items if legal else None
 
     def _refuse_decoration(self, event: Any, name: str) -> None:
+        """Note tags and anchors, which settings have no use for."""
         if event.tag is not None:
             self._problem(event, f"{name}: the tag {event.tag!r} is not allowed")
         if event.anchor is not None:
@@ -260,15 +262,18 @@ class _Reader:
             event = next(events)
 
     def _problem(self, event: yaml.Event, sentence: str) -> None:
+        """Note a problem at the line of an event."""
         self._problems.append((_line(event), sentence))
 
 
 def _line(event: yaml.Event) -> int:
+    """Line of an event, counted from 1."""
     assert event.start_mark is not None
     return int(event.start_mark.line) + 1
 
 
 def _scalar(event: yaml.ScalarEvent) -> Scalar:
+    """Value of a scalar; what is in quotes is text."""
     return resolve_scalar(event.value) if event.implicit[0] else str(event.value)
 
 
@@ -297,6 +302,7 @@ def _read_text(path: Path, name: str) -> str:
 
 
 def _yaml_files(folder: Path) -> Sequence[str]:
+    """Names of the YAML files in a folder."""
     try:
         return [path.name for path in folder.iterdir() if path.suffix in (".yaml", ".yml")]
     except OSError:
@@ -321,10 +327,12 @@ def _syntax_message(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
 
 
 def _code_point(error: yaml.reader.ReaderError) -> int:
+    """Number of the character that cannot be read."""
     return error.character if isinstance(error.character, int) else ord(error.character)
 
 
 def _format_float(value: float) -> str:
+    """A number that every reader of YAML takes for one."""
     if math.isnan(value):
         return ".nan"
     if math.isinf(value):
@@ -335,6 +343,7 @@ def _format_float(value: float) -> str:
 
 
 def _format_text(value: str) -> str:
+    """Text, in quotes where it would be read as something else."""
     if (
         _SAFE_TEXT.fullmatch(value)
         and isinstance(resolve_scalar(value), str)

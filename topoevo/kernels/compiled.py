@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,7 +41,6 @@ from topoevo.kernels.checks import (
     check_targets,
     check_training,
 )
-from topoevo.kernels.sources import CACHE
 from topoevo.network import Network
 
 #: What stands for weights that a rule does not have.
@@ -56,8 +56,12 @@ class CompiledKernel(Kernel):
 
     def needs_compilation(self, loop: str = "train") -> bool:
         """See `Kernel.needs_compilation`."""
+        compiled = getattr(loops, loop)
+        if compiled.signatures:
+            return False
+        # numba has a folder for each place that a source file lies in.
         python = f"py{sys.version_info.major}{sys.version_info.minor}"
-        return not getattr(loops, loop).signatures and not any(CACHE.rglob(f"loops.{loop}-*.{python}*.nbc"))
+        return not any(Path(compiled.stats.cache_path).glob(f"loops.{loop}-*.{python}*.nbc"))
 
     def prepare(self, loop: str = "train") -> None:
         """Compile what training by a loop and scoring need, or load it from the cache."""

@@ -8,6 +8,8 @@ spoils the whole layer after it (0 · inf is NaN), not its own targets alone.
 from __future__ import annotations
 
 import math
+import threading
+from contextlib import ContextDecorator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,8 +39,35 @@ from topoevo.network import Network
 #: How many activities of perturbed networks are held at once.
 _MOST_ACTIVITIES = 2**26
 
-# A worker is one thread, as with the other backends; sums over several threads would depend on their number.
-torch.set_num_threads(1)
+
+class _OneThread(ContextDecorator):
+    """Within it torch computes in the calling thread alone, and afterwards with as many threads as before.
+
+    A worker is one thread, as with the other backends; sums over several threads would depend on their number. Torch
+    keeps the number for each thread, and one for threads that are still to come.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_inside = 0
+        self._num_threads = 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            # Asking sets the calling thread up, which its first product would otherwise do with another number.
+            num_threads = torch.get_num_threads()
+            if self._num_inside == 0:
+                self._num_threads = num_threads
+            self._num_inside += 1
+            torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            torch.set_num_threads(self._num_threads)
+
+
+_one_thread = _OneThread()
 
 
 class TorchKernel(Kernel):
@@ -122,6 +151,7 @@ class TorchKernel(Kernel):
         update.save()
         weights[...] = _array(changing)
 
+    @_one_thread
     def train(
         self,
         network: Network,
@@ -170,6 +200,7 @@ class TorchKernel(Kernel):
         weights[...] = _array(changing)
         return StepScores(losses, accuracies)
 
+    @_one_thread
     def train_by_perturbations(
         self,
         network: Network,
@@ -213,6 +244,7 @@ class TorchKernel(Kernel):
         weights[...] = _array(changing)
         return StepScores(losses, accuracies)
 
+    @_one_thread
     def train_by_proposals(
         self,
         network: Network,
@@ -252,6 +284,7 @@ class TorchKernel(Kernel):
         weights[...] = _array(present)
         return StepScores(losses, accuracies, acceptances)
 
+    @_one_thread
     def outputs(self, network: Network, weights: Floats, batches: Batches) -> Floats:
         """See `Kernel.outputs`."""
         check_inputs(network, batches.inputs.shape[1])

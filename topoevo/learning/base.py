@@ -114,6 +114,10 @@ class LearningRule(ABC):
     loop: ClassVar[str] = "train"
     #: The same of the outputs alone, for rules whose errors go no further.
     needs_output_derivatives: ClassVar[bool] = True
+    #: Whether anything goes through the optimizer, so that its settings have an effect.
+    follows_gradient: ClassVar[bool] = True
+    #: Whether errors travel along weights of their own, which a seed decides.
+    has_feedback: ClassVar[bool] = False
 
     train_only_outputs: bool = option(False, "train only the connections to the outputs, whatever the learning rule")
 

@@ -25,6 +25,7 @@ class DirectFeedbackAlignment(LearningRule):
     """Errors jump from the outputs to every hidden node."""
 
     name: ClassVar[str] = "direct_feedback_alignment"
+    has_feedback: ClassVar[bool] = True
 
     scale: Literal["forward", "unit"] = option(
         "forward", "standard deviation of feedback weights: one over the root of the number of outputs, or 1"

@@ -2,7 +2,8 @@
 
 Differs from the paper in belonging to sparse graphs: an edge that carries activity forward carries errors back, with a
 weight of its own. That weight is a function of the run's seed and the two nodes' ids, so it is the same in every
-training, and a child has those of its parent. The predecessor drew all of them anew for every training (Rieke 2020).
+training, and a child has those of its parent. The predecessor drew all of them anew for every training (Rieke 2020), as
+``redraw_feedback`` does.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class FeedbackAlignment(LearningRule):
     """Errors travel back along the edges, with other weights."""
 
     name: ClassVar[str] = "feedback_alignment"
+    has_feedback: ClassVar[bool] = True
 
     scale: Literal["forward", "unit"] = option(
         "forward", "standard deviation of feedback weights: that of initial weights, or 1 as in the predecessor"

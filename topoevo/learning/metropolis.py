@@ -27,6 +27,7 @@ class Metropolis(LearningRule):
 
     name: ClassVar[str] = "metropolis"
     needs_optimizer: ClassVar[bool] = False
+    follows_gradient: ClassVar[bool] = False
     needs_derivatives: ClassVar[bool] = False
     loop: ClassVar[str] = "train_by_proposals"
     needs_output_derivatives: ClassVar[bool] = False

@@ -19,6 +19,7 @@ class NoLearning(LearningRule):
 
     name: ClassVar[str] = "none"
     needs_optimizer: ClassVar[bool] = False
+    follows_gradient: ClassVar[bool] = False
     needs_derivatives: ClassVar[bool] = False
     needs_output_derivatives: ClassVar[bool] = False
 

@@ -131,12 +131,14 @@ class ConsoleObserver(Observer):
             self._screen.close()
 
     def _print_generation(self, record: GenerationRecord) -> None:
+        """Print the line of a generation."""
         assert self._watched is not None
         self._last_line, self._left_out = time.monotonic(), None
         width = 1000 if self._screen is None else self._screen.width
         self._print(generation_line(record, self._watched.params.num_generations, max_width=width))
 
     def _print(self, text: str) -> None:
+        """Print a line above what is moving, or give up where nobody reads."""
         if self._screen is not None and self._screen.is_open:
             self._screen.print_above(text)
             return

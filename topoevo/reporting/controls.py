@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,6 +16,7 @@ from topoevo.errors import CheckpointError
 from topoevo.experiment.records import TaskScore
 from topoevo.reporting.atomic import write_atomically, write_json
 from topoevo.reporting.run_directory import RunDirectory
+from topoevo.reporting.tensorboard import load_tensorboardx
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -98,11 +100,13 @@ def content_of(comparison: Comparison, params: Params) -> dict[str, Any]:
         "measure": f"test_{comparison.measure}",
         "champion": {
             "connections": comparison.connections,
+            **_mean_sizes(comparison.champions),
             "recorded": comparison.recorded,
             "retrained": _statistics(comparison.spread(comparison.champions)),
         },
         "controls": {
             "connections": [one.connections for one in comparison.controls],
+            **_mean_sizes(comparison.controls),
             "trained": _statistics(comparison.spread(comparison.controls)),
         },
         "gain_over_mean": None if gains is None else gains[0],
@@ -129,7 +133,15 @@ def _statistics(spread: Spread | None) -> dict[str, Any] | None:
     return None if spread is None else asdict(spread)
 
 
+def _mean_sizes(networks: Sequence[TrainedControl]) -> dict[str, float]:
+    """What networks with equally many connections may still differ in."""
+    return {
+        f"mean_{name}": sum(getattr(one, name) for one in networks) / len(networks) for name in ("hidden", "biases")
+    }
+
+
 def _name(one: TrainedControl) -> str:
+    """Which of the two kinds of network it is."""
     return "champion" if one.is_champion else "control"
 
 
@@ -154,6 +166,7 @@ def _write_events(folder: Path, comparison: Comparison, png: bytes, step: int) -
     """Scores and picture for TensorBoard, in place of those of an earlier comparison of this kind."""
     import struct
 
+    load_tensorboardx()
     from tensorboardX.event_file_writer import EventFileWriter
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
@@ -187,7 +200,7 @@ def comparison_lines(comparison: Comparison, params: Params) -> list[str]:
         What was found, and the settings that it was made with.
     """
     header = f"test {_MEASURES[comparison.measure]}"
-    rows: list[tuple[str, ...]] = [("", "mean", "sd", "min", "max", "connections", "")]
+    rows: list[tuple[str, ...]] = [("", "mean", "sd", "min", "max", "connections", "hidden", "biases", "")]
     for name, networks, word in (
         ("champion trained anew", comparison.champions, "training"),
         (WORDS[comparison.kind], comparison.controls, "network"),
@@ -197,7 +210,8 @@ def comparison_lines(comparison: Comparison, params: Params) -> list[str]:
         numbers = [_number(value, comparison.measure) for value in found] or ["-"] * 4
         sizes = sorted({one.connections for one in networks})
         size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-        rows.append((name, *numbers, size, count(len(networks), word)))
+        means = [f"{mean:.1f}".removesuffix(".0") for mean in _mean_sizes(networks).values()]
+        rows.append((name, *numbers, size, *means, count(len(networks), word)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["", f"Champion and controls: {header} after {count(comparison.num_epochs, 'epoch')} from new weights"]
     for name, *cells in rows:

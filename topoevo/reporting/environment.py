@@ -32,6 +32,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
+    """Version of an installed package."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -63,5 +64,6 @@ def _commit() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    """What git answers."""
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout

@@ -204,6 +204,7 @@ class FilesObserver(Observer):
         write_network(path, individual.genome, facts=facts, feedback=feedback_of(individual.genome, params))
 
     def _log(self, text: str) -> None:
+        """Append a line to the log."""
         with _writing(self.run.log), self.run.log.open("a", encoding="utf-8") as log:
             log.write(text + "\n")
 
@@ -226,6 +227,7 @@ def result_of(outcome: Outcome, *, seed: int) -> dict[str, Any]:
 
 
 def _champion_result(champion: Champion) -> dict[str, Any]:
+    """What ``result.json`` says of the champion."""
     test, genome = champion.test, champion.individual.genome
     found = {
         "reward": champion.train.reward,

@@ -179,18 +179,21 @@ def _short_measure(score: TaskScore) -> str:
 
 
 def _measure(score: TaskScore) -> str:
+    """What a score is called."""
     if score.accuracy is not None:
         return "accuracy"
     return "error (RMSE)" if score.rmse is not None else "reward"
 
 
 def _value(score: TaskScore) -> str:
+    """A score in digits."""
     if score.accuracy is not None:
         return f"{score.accuracy:.4f}"
     return f"{score.reward:.6g}" if score.rmse is None else f"{score.rmse:.6g}"
 
 
 def _count(number: int, noun: str) -> str:
+    """A number of things, in the plural where it takes one."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 

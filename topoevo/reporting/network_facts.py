@@ -51,6 +51,7 @@ def _data_settings(params: Params) -> dict[str, Any]:
 
 
 def _score(score: TaskScore) -> dict[str, Any]:
+    """A score as JSON."""
     found = {"reward": score.reward, "accuracy": score.accuracy}
     return found if score.rmse is None else found | {"rmse": score.rmse}
 
@@ -58,6 +59,7 @@ def _score(score: TaskScore) -> dict[str, Any]:
 def _facts(
     individual: Individual, params: Params, task: Task, *, scores: dict[str, Any], generation: int | None
 ) -> dict[str, Any]:
+    """Everything that is known of a network beside its genes, as JSON."""
     genome = individual.genome
     return {
         "task": {

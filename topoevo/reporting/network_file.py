@@ -49,10 +49,13 @@ class NetworkFile:
     facts
         JSON attributes of the graph: ``task``, ``learning``, ``complexity``, ``scores``, ``provenance``, or what a
         foreign writer put there.
+    feedback
+        Weights along which errors travel back; None if the file has none.
     """
 
     genome: Genome
     facts: dict[str, Any]
+    feedback: Feedback | None = None
 
     @property
     def task(self) -> TaskFacts:
@@ -157,6 +160,7 @@ def network_json(genome: Genome, *, facts: dict[str, Any], feedback: Feedback | 
 
 
 def _line(value: Any) -> str:
+    """JSON in one line."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
@@ -168,6 +172,7 @@ def _block(value: Any) -> str:
 
 
 def _nodes(genome: Genome, feedback: Feedback | None) -> Iterator[dict[str, Any]]:
+    """Nodes as JSON."""
     direct = {} if feedback is None else feedback.nodes
     for (identity, role, activation), layer in zip(genome.nodes.tolist(), genome.layers().tolist(), strict=True):
         name = ACTIVATIONS_BY_CODE[activation].name
@@ -176,6 +181,7 @@ def _nodes(genome: Genome, feedback: Feedback | None) -> Iterator[dict[str, Any]
 
 
 def _edges(genome: Genome, feedback: Feedback | None) -> Iterator[dict[str, Any]]:
+    """Connections as JSON."""
     weights = decimals(genome.connections["weight"])
     backward: Iterable[float | None] = repeat(None)
     if feedback is not None and feedback.connections is not None:
@@ -222,7 +228,11 @@ def read_network(path: str | Path) -> NetworkFile:
         if task is not None and len(names := getattr(task, f"{name}_names")) != expected:
             raise NetworkFileError(f"{path}: graph.task has {len(names)} {name}_names for {expected} {name} nodes")
     facts = document.graph.model_dump(exclude_unset=True)
-    return NetworkFile(genome, {name: value for name, value in facts.items() if name not in ("format", "version")})
+    return NetworkFile(
+        genome,
+        {name: value for name, value in facts.items() if name not in ("format", "version")},
+        _feedback(document, path, genome.num_outputs),
+    )
 
 
 def _document(path: Path) -> Document:
@@ -277,6 +287,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> None:
+    """Raise at a constant that is not JSON."""
     raise ValueError(f"{constant} is no number of JSON; a weight that was never given is null")
 
 
@@ -295,3 +306,27 @@ def _genome(document: Document) -> Genome:
     return Genome(
         np.array(sorted(nodes), NODE_DTYPE), np.array(sorted(edges, key=lambda edge: edge[:3]), CONNECTION_DTYPE)
     )
+
+
+def _feedback(document: Document, path: Path, num_outputs: int) -> Feedback | None:
+    """The weights that errors travel back along; connections in the order of genes."""
+    from topoevo.experiment.learning_facts import Feedback
+
+    along = None
+    if any(edge.feedback is not None for edge in document.edges):
+        edges = sorted(document.edges, key=lambda edge: (edge.innovation, edge.source, edge.target))
+        along = _float32([np.nan if edge.feedback is None else edge.feedback for edge in edges], path)
+    nodes = {node.id: _float32(node.feedback, path) for node in document.nodes if node.feedback is not None}
+    for identity, weights in nodes.items():
+        if len(weights) != num_outputs:
+            raise NetworkFileError(f"{path}: node {identity} has {len(weights)} feedback weights, not {num_outputs}")
+    return None if along is None and not nodes else Feedback(along, nodes)
+
+
+def _float32(numbers: list[float], path: Path) -> NDArray[np.float32]:
+    """Feedback weights, none of which is too large."""
+    with np.errstate(over="ignore"):
+        weights = np.array(numbers, np.float32)
+    if np.isinf(weights).any():
+        raise NetworkFileError(f"{path}: a feedback weight is too large")
+    return weights

@@ -108,6 +108,7 @@ def source(scene: Scene) -> str:
 
 
 def _point(x: float, y: float) -> str:
+    """A fixed position."""
     return f"{x:.2f},{y:.2f}!"
 
 

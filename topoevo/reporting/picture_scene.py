@@ -127,6 +127,7 @@ def make_scene(
 
 
 def _text_width(text: str, size: float) -> float:
+    """Estimated width of text with its margins."""
     return len(text) * size * _LETTER + 2 * _MARGIN
 
 
@@ -210,6 +211,7 @@ class _Legend:
         self.narrowest = max(self._width(item) for item in self._items)
 
     def _width(self, item: tuple[str, str]) -> float:
+        """Estimated width of an item."""
         return len(item[0]) * self._SIZE * _LETTER + (28.0 if item[1].startswith("#") else 15.0) + self._SPACE
 
     def place(self, scene: Scene, *, x: float, width: float, bottom: float) -> float:
