@@ -167,7 +167,7 @@ class TimedEvaluator(DatasetEvaluator):
 def share_outside(
     genome: Genome, rule: LearningRule, optimizer: str, lr: float, loss: Loss, data: TaskData, repeats: int
 ) -> tuple[float, float]:
-    """Seconds of the fastest evaluation, and the part of it outside the backend's loop: development, weights, scores."""
+    """Seconds of an evaluation, and the part outside the loop (development, weights, scores), each at its fastest."""
     evaluator = TimedEvaluator(
         rule=rule,
         optimization=make_optimization(optimizer, lr=lr),
@@ -182,7 +182,7 @@ def share_outside(
     shared = data.shared(Stream.SHARED, 0)
     # Done once for all networks of a generation.
     _ = shared.batches
-    found = []
+    wholes, rests = [], []
     for _ in range(repeats):
         evaluator.kernel.seconds = 0.0
         started = time.perf_counter()
@@ -190,8 +190,9 @@ def share_outside(
         seconds = time.perf_counter() - started
         if evaluation.failure is not None:
             stop(evaluation.failure.strip())
-        found.append((seconds, 1.0 - evaluator.kernel.seconds / seconds))
-    return min(found)
+        wholes.append(seconds)
+        rests.append(seconds - evaluator.kernel.seconds)
+    return min(wholes), min(rests) / min(wholes)
 
 
 def networks(files: list[Path], num_inputs: int, num_outputs: int) -> list[tuple[str, Genome]]:

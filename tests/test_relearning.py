@@ -20,6 +20,7 @@ from topoevo.experiment.evaluators import DatasetEvaluator, TaskData, learned_we
 from topoevo.experiment.learning_facts import adopt_feedback, evaluator_of, feedback_of, learning_facts
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Champion, TaskScore
+from topoevo.genome.dense import dense_genome
 from topoevo.learning import LEARNING_RULES
 from topoevo.network import compile_network
 from topoevo.reporting.network_facts import facts_of
@@ -223,3 +224,19 @@ def test_older_and_foreign_files(saved):
     rewrite(path, lambda graph: graph.pop("learning"))
     with pytest.raises(NetworkFileError, match="does not say how"):
         load_network(path).start_learning()
+
+
+def test_a_network_without_slopes_is_refused_by_a_rule_that_needs_them(task, tmp_path):
+    genome = dense_genome(64, (3,), 10, activation="step")
+    genome = genome.with_weights(np.zeros(len(genome.connections), np.float32))
+    score = TaskScore(-1.0, 0.5)
+    for changes, is_refused in (({}, True), ({"train_only_outputs": True}, False)):
+        params = load_params(None, {"num_generations": 0, **changes})
+        facts = facts_of(Champion(Individual(0, (), 0, (), genome), None, score, None, score), params, task)
+        write_network(tmp_path / "n.json", genome, facts=facts)
+        network = load_network(tmp_path / "n.json")
+        if is_refused:
+            with pytest.raises(NetworkFileError, match="activations step is not allowed with learning_rule backprop"):
+                network.start_learning()
+        else:
+            network.start_learning()

@@ -23,7 +23,8 @@ commands:
   wlnn [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-learning networks, or train one
   wann [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-agnostic networks (not available yet)
   resume RUN [--num_generations|--num_epochs N]  go on with a run
-  control RUN [--kind random|shuffled]           compare a champion with networks that nothing has selected
+  control RUN [--kind KIND]                      compare a champion with networks that nothing has selected
+                                                 (random, shuffled or shuffled_by_layer ones)
   evaluate RUN|NETWORK.json [--data_dir DIR]     score a network on its training, validation and test samples
   predict RUN|NETWORK.json TABLE.csv             predict every row of a table
   draw RUN|NETWORK.json [--out PICTURE]          draw a network as .svg or .png

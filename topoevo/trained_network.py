@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from topoevo.errors import NetworkFileError, TaskError
+from topoevo.experiment.founder import flatness_of
 from topoevo.experiment.learning_facts import evaluator_of, with_feedback
 from topoevo.experiment.records import TaskScore
 from topoevo.experiment.scoring import score_outputs
@@ -172,12 +173,17 @@ class TrainedNetwork:
         Raises
         ------
         NetworkFileError
-            If the file does not say how the network has learned, or lacks some of its feedback weights.
+            If the file does not say how the network has learned, lacks some of its feedback weights, or has only
+            activations without slopes where the rule needs them.
         """
         facts = self.file.facts.get("learning")
         if not isinstance(facts, dict):
             raise NetworkFileError("the network file does not say how the network has learned")
         evaluator = evaluator_of(facts, loss=self.file.task.loss, kernel_name=self.kernel_name)
+        rule = evaluator.rule
+        flat = flatness_of(self.file.genome, type(rule), only_outputs=rule.train_only_outputs)
+        if flat is not None:
+            raise NetworkFileError(f"the network cannot learn: {flat.message}")
         learner = evaluator.start(self.network, np.random.default_rng(seed), num_steps)
         if self.file.feedback is None:
             return learner

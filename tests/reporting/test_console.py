@@ -101,6 +101,7 @@ def test_epoch_lines_align_and_leave_out_what_there_is_not():
         score = TaskScore(-12.0 / epoch, accuracy, rmse)
         return EpochRecord(epoch, 9.5 / epoch, accuracy, acceptance, validation, score, "abc", {"complete": 0.01234})
 
+    score = TaskScore(-1.0, None, 123.456)
     lines = [epoch_line(record(epoch), 200) for epoch in (1, 9, 10, 150)]
     assert len({line.index("digest") for line in lines}) == 1
     words = "epoch  10  training loss  0.95000  accuracy 0.5000  test loss  1.20000  accuracy 0.5000   0.012 s"
@@ -108,3 +109,17 @@ def test_epoch_lines_align_and_leave_out_what_there_is_not():
     regression = epoch_line(record(1, accuracy=None, rmse=0.25, validation=TaskScore(-1.0, None, 0.5)), 9)
     assert "accuracy" not in regression and regression.count("RMSE") == 2 and "validation loss  1.00000" in regression
     assert "accepted 0.250" in epoch_line(record(1, acceptance=0.25), 9)
+    accurate = TaskScore(-1.0, 0.75)
+    for one in (record(100, acceptance=0.5, validation=accurate), record(1, accuracy=None, rmse=0.1, validation=score)):
+        short = epoch_line(one, 200, max_width=79)
+        assert len(short) <= 79 and "digest" not in short and f"loss {one.loss:8.5f}" in short and "test" in short
+
+
+def test_sentences_are_broken_between_words_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    sentence = "a fully connected network with 100 hidden relu nodes"
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        ConsoleObserver(stream=stream).on_message(sentence)
+    assert max(map(len, terminal.getvalue().splitlines())) <= 40 and terminal.getvalue().split() == sentence.split()
+    assert pipe.getvalue() == f"{sentence}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import time
@@ -172,3 +173,21 @@ def test_a_network_file_is_drawn_with_what_it_says(tmp_path, genome, task):
     draw_network_file(NetworkFile(genome, {}), tmp_path / "n.png")
     with pytest.raises(NetworkFileError, match="cannot be written"):
         draw_network_file(NetworkFile(genome, {}), tmp_path / "absent" / "n.png")
+
+
+def test_long_words_of_a_comparison_stay_inside_the_picture():
+    from types import SimpleNamespace
+
+    from matplotlib.image import imread
+
+    from topoevo.reporting.controls_picture import picture_of
+
+    scores = np.linspace(0.5, 0.9, 3)
+    comparison = SimpleNamespace(
+        champions=[1], controls=[2], num_epochs=1000, measure="rmse", test_scores=lambda networks: scores
+    )
+    title = "a-table.csv: shuffled by layer networks with 12345 connections, direct_feedback_alignment"
+    for words in (title, title * 2):
+        png = picture_of(comparison, title=words, subtitle=words)["png"]
+        pixels = imread(io.BytesIO(png))[..., :3]
+        assert (pixels[:, -10:] == 1).all() and (pixels[:60] < 1).any()

@@ -78,7 +78,7 @@ def test_a_finished_run_has_every_file(script, tmp_path):
     assert read_network(run.path / failures[0]["file"]).genome.digest == failures[0]["digest"]
     log = run.log.read_text()
     assert "message 3" in log and all(row["digest"] in log for row in rows) and "Finished after 4 generations" in log
-    assert not [one for one in run.path.rglob("*") if one.name.startswith(".")]
+    assert not [one for one in run.path.rglob("*") if one.name.startswith(".") and one.name != ".lock"]
 
 
 def test_a_regression_reports_its_error(script):
@@ -114,7 +114,9 @@ def test_resuming_leaves_no_duplicates(script):
         file.write('{"generation": 1')
 
     longer = make_params(out_dir="run", num_generations=6)
-    run = RunDirectory.open("run", longer)
+    run.lock.release()
+    run = RunDirectory.open("run").locked()
+    run.go_on(longer)
     assert load_params(run.params, {}) == longer
     assert len(json.loads(run.environment.read_text())["resumed"]) == 1
     script([FilesObserver(run)], params=longer, first_generation=2).run(6)
@@ -139,6 +141,9 @@ def test_an_earlier_run_is_replaced_only_when_asked(tmp_path):
     (run.path / "tensorboard").mkdir()
     (run.path / "tensorboard" / "events").write_text("old")
     (run.path / "notes.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match="another process is writing to run;"):
+        RunDirectory.create(make_params(out_dir="run", overwrite_output=True))
+    run.lock.release()
     with pytest.raises(ParamsError, match="--overwrite_output"):
         RunDirectory.create(params)
     assert (run.path / "tensorboard" / "events").exists()
@@ -161,11 +166,26 @@ def test_a_folder_of_something_else_is_never_touched(tmp_path):
 
 def test_links_in_a_run_are_removed_but_not_followed(tmp_path):
     run = RunDirectory.create(make_params(out_dir="run"))
+    run.lock.release()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "kept").write_text("x")
     (run.path / "networks").symlink_to(tmp_path / "elsewhere")
     RunDirectory.create(make_params(out_dir="run", overwrite_output=True))
     assert (tmp_path / "elsewhere" / "kept").exists() and not (run.path / "networks").exists()
+
+
+def test_a_lock_ends_with_what_refers_to_it(tmp_path):
+    run = RunDirectory.create(make_params(out_dir="run"))
+    with pytest.raises(CheckpointError, match="another process"):
+        RunDirectory.open("run").locked()
+    del run
+    RunDirectory.open("run").locked()
+
+
+def test_a_folder_with_nothing_but_a_lock_is_empty(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    assert RunDirectory.create(make_params(out_dir="run")).params.exists()
 
 
 def test_an_empty_folder_is_used_and_a_file_refused(tmp_path):
@@ -187,6 +207,9 @@ def test_an_unwritable_folder_is_refused(tmp_path, monkeypatch):
 def test_opening_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no such folder"):
         RunDirectory.open("absent")
+    (tmp_path / "champion.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"champion.json: is a file; name the folder of its run"):
+        RunDirectory.open("champion.json")
     with pytest.raises(CheckpointError, match=r"is not the folder of a run"):
         RunDirectory.open(tmp_path)
 

@@ -19,7 +19,8 @@ ALL = " ".join(oracle.ACTIVATIONS).split()
 #: Four generations with every activation; all comparisons below are with this run.
 BASE = (PARAMS / "digits-quick.yaml", *TINY, "--checkpoint_every", "1", "--num_mutations_per_generation", "8")
 BASE += ("--p_change_activation", "0.3", "--p_add_node", "0.4", "--activations", *ALL)
-IMAGES = {f"mnist-{rule}": "mnist" for rule in ("backprop", "feedback_alignment", "hebbian", "last_layer")}
+RULES = ("backprop", "feedback_alignment", "hebbian", "last_layer")
+IMAGES = {f"mnist-{rule}{which}": "mnist" for rule in RULES for which in ("", "-best")}
 IMAGES["fashion-mnist-backprop"] = "fashion-mnist"
 
 

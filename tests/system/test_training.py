@@ -95,7 +95,7 @@ def test_the_length_of_a_falling_learning_rate_cannot_change(programs):
     programs.wlnn(*SMALL, "--num_epochs", 1, "--lr_schedule", "cosine", "--out_dir", "r")
     assert "lr_schedule cosine" in programs.topoevo("resume", "r", "--num_epochs", 2, expect=2).err
     finished = programs.topoevo("resume", "r", expect=2).err
-    assert "has finished its 1 epochs" in finished and "--num_epochs" not in finished
+    assert "has finished its 1 epoch" in finished and "epochs" not in finished.split("its 1")[1]
 
 
 def test_a_network_file_is_trained_further(shared_run, programs):
@@ -168,6 +168,58 @@ def test_a_signal_ends_a_training_that_can_go_on(programs):
     programs.wlnn(*SMALL, "--num_epochs", done + 2, "--out_dir", "whole")
     assert read_metrics(run / "metrics.csv") == read_metrics(programs.folder / "whole" / "metrics.csv")
     assert len(epochs_of(resumed)) == 2
+
+
+def test_a_run_that_is_being_written_is_left_alone(programs):
+    words = (*SMALL, "--out_dir", "run", "--checkpoint_every", "1")
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "run_wlnn.py"), *map(str, words), "--num_epochs", "100000"],
+        cwd=programs.folder,
+        env=user_environment(),
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            # Before the second epoch ends, there is a checkpoint of the first.
+            if line.split()[:2] == ["epoch", "2"]:
+                break
+        # It stands still, so that whatever changes was changed by another process.
+        process.send_signal(signal.SIGSTOP)
+        before = everything_below(programs.folder)
+        for call in (
+            lambda: programs.wlnn(*words, "--overwrite_output", expect=2),
+            lambda: programs.topoevo("resume", "run", expect=2),
+            lambda: programs.topoevo("control", "run", expect=2),
+        ):
+            error = call().err
+            assert error == "error: another process is writing to run; wait for it, or choose another --out_dir\n"
+        assert everything_below(programs.folder) == before
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+    # A process that has died holds nothing.
+    done = read_metrics(programs.folder / "run" / "metrics.csv")[-1]["epoch"]
+    resumed = programs.topoevo("resume", "run", "--num_epochs", int(done) + 2)
+    assert f"up to epoch {int(done) + 2}, backprop" in resumed.out
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (("--optimizer", "sgd", "--lr", "1e30"), "try a smaller lr, or max_grad_norm"),
+        (
+            ("--learning_rule", "evolution_strategy", "--evolution_strategy_sigma", "1e30"),
+            "try a smaller evolution_strategy_sigma",
+        ),
+    ],
+)
+def test_a_failure_that_would_repeat_is_not_gone_on_with(programs, words, remedy):
+    done = programs.wlnn(*SMALL, *words, "--num_epochs", 2, "--out_dir", "run", expect=1)
+    refused = programs.topoevo("control", "run", expect=2)
+    for text in (done.out, refused.err):
+        assert "infinite or undefined" in text and remedy in text and " resume " not in text
 
 
 @pytest.mark.parametrize(

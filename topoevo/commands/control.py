@@ -54,7 +54,7 @@ def control_command(words: list[str], prog: str) -> int:
     parser.add_argument("--data_dir", help="folder with the data files, if it is not the recorded one")
     parser.add_argument("--dataset", help="path of the table, if it has moved")
     given = parser.parse_args(words)
-    run = RunDirectory.open(Path(given.run).expanduser())
+    run = RunDirectory.open(Path(given.run).expanduser()).locked()
     overrides: dict[str, Any] = {name: value for name in _SETTINGS if (value := getattr(given, name)) is not None}
     for name in ("num_controls", "num_epochs", "num_workers"):
         if name in overrides:
@@ -129,16 +129,20 @@ def _check_finished(run: RunDirectory) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(run.result.read_text("utf-8"))
         status, champion = result["status"], result["champion"]
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{run.shown()}: the run is not finished: topoevo resume {shlex.quote(run.shown())} goes on with it"
-        ) from None
+        raise CheckpointError(f"{run.shown()}: the run is not finished: {_how_to_go_on(run)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{run.result}: is not readable: {error}") from None
+    if status == "failed":
+        raise CheckpointError(f"{run.shown()}: the run has failed: {result.get('reason') or 'run.log says why'}")
     if status != "finished":
-        raise CheckpointError(
-            f"{run.shown()}: the run is not finished but {status}: "
-            f"topoevo resume {shlex.quote(run.shown())} goes on with it"
-        )
+        raise CheckpointError(f"{run.shown()}: the run is not finished but {status}: {_how_to_go_on(run)}")
     if champion is None or not run.champion.exists():
         raise CheckpointError(f"{run.shown()}: the run has no champion to compare")
     return result
+
+
+def _how_to_go_on(run: RunDirectory) -> str:
+    """What to do with a run that is not finished."""
+    if any(run.checkpoint.glob("*.npz")):
+        return f"topoevo resume {shlex.quote(run.shown())} goes on with it"
+    return "it has ended before its first checkpoint and has to be started anew"

@@ -161,26 +161,27 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
     from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
     folder = Path(str(overrides["resume"])).expanduser()
-    earlier = RunDirectory.open(folder)
-    before = load_params(params_file or earlier.params, {"resume": overrides["resume"]}, family=family)
+    directory = RunDirectory.open(folder).locked()
+    before = load_params(params_file or directory.params, {"resume": overrides["resume"]}, family=family)
     _check_resumable(before, [name for name in overrides if name != "resume"])
-    params = load_params(params_file or earlier.params, overrides, family=family)
+    params = load_params(params_file or directory.params, overrides, family=family)
     params = params.model_copy(update={"resume": None})
     checkpoint: Checkpoint | TrainingCheckpoint
     if before.evolves:
-        checkpoint = Checkpoint.read_last(earlier.checkpoint)
+        checkpoint = Checkpoint.read_last(directory.checkpoint)
         done, length = checkpoint.population.generation, "num_generations"
     else:
-        checkpoint = TrainingCheckpoint.read_last(earlier.checkpoint)
+        checkpoint = TrainingCheckpoint.read_last(directory.checkpoint)
         done, length = checkpoint.epoch, "num_epochs"
     if done >= getattr(params, length):
         advice = f"; add --{length} {2 * done} to go on" if length in resumable_settings(before) else ""
-        raise CheckpointError(f"{folder} has finished its {done} {length.removeprefix('num_')}{advice}")
+        unit = length.removeprefix("num_").removesuffix("s" if done == 1 else "")
+        raise CheckpointError(f"{folder} has finished its {done} {unit}{advice}")
     console = ConsoleObserver()
     console.on_message(f"loading {params.dataset} ...")
     task = load_task_of(params, console.on_message)
     check_origin(checkpoint.origin, origin_of(params, task))
-    directory = RunDirectory.open(folder, params)
+    directory.go_on(params)
     observers = make_observers(directory, console)
     experiment: Experiment | Training
     if isinstance(checkpoint, TrainingCheckpoint):

@@ -33,6 +33,9 @@ def evaluate_command(words: list[str], prog: str) -> int:
     given = parser.parse_args(words)
     network = load_network(given.network)
     changes = {name: value for name in ("data_dir", "dataset") if (value := getattr(given, name)) is not None}
+    recorded_data = network.file.facts.get("data_settings")
+    if isinstance(recorded_data, dict):
+        _say(f"loading {changes.get('dataset', recorded_data.get('dataset'))} ...")
     task = network.load_task(on_progress=_say, **changes)
     if task.provenance != network.file.facts.get("task", {}).get("data"):
         _say("warning: the data has changed since the network was trained; recorded scores do not compare")

@@ -18,6 +18,7 @@ from topoevo.variation import MUTATIONS
 
 if TYPE_CHECKING:
     from topoevo.experiment.settings import Settings
+    from topoevo.learning import LearningRule
 
 
 #: Settings of what happens to a gradient, and of feedback weights, with the values that ask for nothing.
@@ -186,7 +187,7 @@ def _training(settings: Settings) -> Iterator[Contradiction]:
     # The activations of a network file are judged when it is read.
     if settings.network is None:
         hidden = _initial_activations(settings) | mutated_activations(settings)
-        problem = flatness_problem(settings, hidden, {settings.output_activation})
+        problem = flatness_problem(rule, hidden, {settings.output_activation}, only_outputs=settings.train_only_outputs)
         if problem is not None:
             yield problem
     candidates = getattr(settings, "evolution_strategy_num_candidates", 0)
@@ -223,22 +224,25 @@ def _training(settings: Settings) -> Iterator[Contradiction]:
         )
 
 
-def flatness_problem(settings: Settings, hidden: Collection[str], outputs: Collection[str]) -> Contradiction | None:
+def flatness_problem(
+    rule: type[LearningRule], hidden: Collection[str], outputs: Collection[str], *, only_outputs: bool
+) -> Contradiction | None:
     """Return why a learning rule that follows slopes finds none, if that is so.
 
     Parameters
     ----------
-    settings
-        Values, each legal by itself.
+    rule
+        The learning rule.
     hidden
         Names of the activations that hidden nodes can have; empty if there are no hidden nodes.
     outputs
         The same for output nodes.
+    only_outputs
+        Whether connections to the outputs alone are trained.
     """
-    rule = LEARNING_RULES[settings.learning_rule]
     for name, activations, needs_slopes in (
         ("output_activation", outputs, rule.needs_output_derivatives),
-        ("activations", hidden, rule.needs_derivatives and not settings.train_only_outputs),
+        ("activations", hidden, rule.needs_derivatives and not only_outputs),
     ):
         if needs_slopes and activations and all(ACTIVATIONS[one].is_flat for one in activations):
             flat = ", ".join(sorted(activations))

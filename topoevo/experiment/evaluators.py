@@ -27,6 +27,9 @@ from topoevo.network import Network, compile_network
 from topoevo.seeds import Stream, generator
 from topoevo.tasks.task import Samples, Task
 
+#: What is said of a training whose weights or losses are not finite any more.
+DIVERGED = "the loss became infinite or undefined"
+
 
 @dataclass(frozen=True, eq=False)
 class SharedData:
@@ -181,7 +184,7 @@ class DatasetEvaluator:
             learner, history = self._train(network, shared, rng)
             loss, accuracy = history.mean(self.evaluation_period)
             if history.diverged or not np.isfinite(learner.weights).all() or not math.isfinite(loss):
-                return Evaluation.failed("the loss became infinite or undefined", time.perf_counter() - started)
+                return Evaluation.failed(DIVERGED, time.perf_counter() - started)
             losses.append(loss)
             accuracies.append(accuracy)
             trained.append(learner.weights)

@@ -13,7 +13,7 @@ from topoevo.evolution.reproduction import Reproduction, fraction_of, initial_po
 from topoevo.evolution.selection import ranking
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import check_origin, check_task, origin_of
-from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
+from topoevo.experiment.evaluators import DIVERGED, DatasetEvaluator, TaskData
 from topoevo.experiment.founder import Founder
 from topoevo.experiment.params import Params
 from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome, TaskScore
@@ -208,7 +208,7 @@ class Experiment:
 
     def run(self) -> Outcome:
         """Return how the run ended, after all generations that the settings ask for."""
-        status, reason = "finished", ""
+        status, reason, repeats = "finished", "", False
         done = self.num_done
         error: Exception | None = None
         try:
@@ -221,7 +221,7 @@ class Experiment:
                     self._finish_generation(record)
                     self._check_stop()
                     if record.num_failures == len(record.population.members):
-                        status, reason = "failed", _why_all_failed(record)
+                        status, reason, repeats = "failed", self._why_all_failed(record), True
                         break
                 else:
                     self._finish_champion()
@@ -238,6 +238,7 @@ class Experiment:
             time.perf_counter() - self._started,
             self._digest,
             self._champion,
+            repeats=repeats,
         )
         for observer in self.observers:
             observer.on_end(outcome)
@@ -386,6 +387,14 @@ class Experiment:
         for observer in self.observers:
             observer.on_champion(self._champion)
 
+    def _why_all_failed(self, record: GenerationRecord) -> str:
+        """The most frequent reason of a generation's failures, and what may help."""
+        reasons = [member.evaluation.failure or "" for member in record.population.members if member.evaluation]
+        last_lines = [reason.strip().splitlines()[-1] for reason in reasons if reason.strip()]
+        reason = max(set(last_lines), key=last_lines.count)
+        advice = f"; try {self._evaluator.rule.remedy}" if reason == DIVERGED else ""
+        return f"all {len(reasons)} individuals failed: {reason}{advice}"
+
     def _say(self, text: str) -> None:
         """Tell all observers one line."""
         for observer in self.observers:
@@ -411,10 +420,3 @@ def prepare_compiled(kernel: Kernel, say: Callable[[str], None], *, loops: Itera
     compiled_graph.prepare()
     for loop in loops:
         kernel.prepare(loop)
-
-
-def _why_all_failed(record: GenerationRecord) -> str:
-    """The most frequent reason of a generation's failures."""
-    reasons = [member.evaluation.failure or "" for member in record.population.members if member.evaluation]
-    last_lines = [reason.strip().splitlines()[-1] for reason in reasons if reason.strip()]
-    return f"all {len(reasons)} individuals failed: {max(set(last_lines), key=last_lines.count)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,11 +10,12 @@ import numpy as np
 
 from topoevo.activations import ACTIVATIONS_BY_CODE
 from topoevo.errors import ParamsError
-from topoevo.experiment.contradictions import flatness_problem, mutated_activations
+from topoevo.experiment.contradictions import Contradiction, flatness_problem, mutated_activations
 from topoevo.experiment.params import Params
 from topoevo.genome import Genome, Role
 from topoevo.genome.dense import dense_genome
 from topoevo.genome.genes import UNSET
+from topoevo.learning import LEARNING_RULES, LearningRule
 from topoevo.tasks.task import Task
 
 #: Network files with more would be larger than their reader accepts.
@@ -77,8 +79,10 @@ def make_founder(params: Params, task: Task, network: Genome | None = None) -> F
         problems.append(
             f"network: {params.network} has {size} connections, max_connections is {params.max_connections}"
         )
-    activations = {role: _activations(network, role) for role in (Role.HIDDEN, Role.OUTPUT)}
-    flat = flatness_problem(params, activations[Role.HIDDEN] | mutated_activations(params), activations[Role.OUTPUT])
+    rule = LEARNING_RULES[params.learning_rule]
+    flat = flatness_of(
+        network, rule, only_outputs=params.train_only_outputs, mutated_activations=mutated_activations(params)
+    )
     if flat is not None:
         problems.append(f"network: {params.network}: {flat.message}")
     if problems:
@@ -112,6 +116,24 @@ def _fully_connected(params: Params, task: Task, hidden_layers: tuple[int, ...])
     words = " and ".join(map(str, hidden_layers))
     between = f"with {words} hidden {params.activations[0]} nodes" if hidden_layers else "without hidden nodes"
     return Founder.of(f"a fully connected network {between}", genome)
+
+
+def flatness_of(
+    genome: Genome, rule: type[LearningRule], *, only_outputs: bool, mutated_activations: Collection[str] = ()
+) -> Contradiction | None:
+    """Return why a learning rule that follows slopes finds none in a network, if that is so.
+
+    Parameters
+    ----------
+    genome
+        Its genes.
+    rule, only_outputs
+        See `topoevo.experiment.contradictions.flatness_problem`.
+    mutated_activations
+        What mutation may give to hidden nodes besides.
+    """
+    hidden = _activations(genome, Role.HIDDEN) | set(mutated_activations)
+    return flatness_problem(rule, hidden, _activations(genome, Role.OUTPUT), only_outputs=only_outputs)
 
 
 def _activations(genome: Genome, role: Role) -> set[str]:

@@ -185,6 +185,8 @@ class Outcome:
         Best network, tested if the run finished, or the trained one; None if there is none.
     epochs
         Finished in total if one network was trained without evolution; else None.
+    repeats
+        Whether the run would fail again if it went on, since nothing that decides about it can change.
     """
 
     status: str
@@ -195,6 +197,7 @@ class Outcome:
     digest: str
     champion: Champion | None
     epochs: int | None = None
+    repeats: bool = False
 
 
 class Observer:

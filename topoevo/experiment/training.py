@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from topoevo.evolution import Individual
 from topoevo.evolution.reproduction import initial_population
 from topoevo.experiment.data import check_origin, check_task, origin_of
-from topoevo.experiment.evaluators import DatasetEvaluator, SharedData, TaskData, learned_weights
+from topoevo.experiment.evaluators import DIVERGED, DatasetEvaluator, SharedData, TaskData, learned_weights
 from topoevo.experiment.experiment import Interrupted, prepare_compiled
 from topoevo.experiment.founder import Founder
 from topoevo.experiment.params import Params
@@ -148,7 +148,7 @@ class Training:
 
     def run(self) -> Outcome:
         """Return how the run ended, after all epochs that the settings ask for."""
-        status, reason = "finished", ""
+        status, reason, repeats = "finished", "", False
         error: Exception | None = None
         try:
             for observer in self.observers:
@@ -163,7 +163,7 @@ class Training:
         except Interrupted as interruption:
             status, reason = "interrupted", str(interruption)
         except _DivergedError as diverged:
-            status, reason = "failed", str(diverged)
+            status, reason, repeats = "failed", str(diverged), True
         except Exception as unexpected:  # Told to the observers, so that files say how the run ended; raised below.
             status, reason, error = "failed", f"{type(unexpected).__name__}: {unexpected}", unexpected
         self._write_checkpoint()
@@ -177,6 +177,7 @@ class Training:
             digest="" if state is None else state.digest,
             champion=None if state is None else self._champion(state),
             epochs=0 if state is None else state.epoch,
+            repeats=repeats,
         )
         for observer in self.observers:
             observer.on_end(outcome)
@@ -196,9 +197,7 @@ class Training:
             self._check_stop()
             parts.append(self._learner.train(batches, portion))
             if parts[-1].diverged or not np.isfinite(self._learner.weights).all():
-                raise _DivergedError(
-                    f"the loss became infinite or undefined in epoch {epoch + 1}; try a smaller lr, or max_grad_norm"
-                )
+                raise _DivergedError(f"{DIVERGED} in epoch {epoch + 1}; try {self._learner.rule.remedy}")
             done += portion.shape[1]
             for observer in self.observers:
                 observer.on_step(epoch, done, num_batches)

@@ -80,6 +80,7 @@ class TorchKernel(Kernel):
         """Load what torch itself loads late: the device, and what its optimizers need."""
         torch.optim.SGD([torch.zeros(1, device=self.device)])
 
+    @_one_thread
     def forward(self, network: Network, weights: Floats, inputs: Floats) -> tuple[Floats, Floats]:
         """See `Kernel.forward`."""
         circuit = Circuit(network, self.device)
@@ -90,12 +91,14 @@ class TorchKernel(Kernel):
         rows = circuit.position[network.num_sources :] - network.num_sources
         return _array(torch.cat(weighted_inputs)[rows]), _array(activities[circuit.position])
 
+    @_one_thread
     def output_errors(self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
         """See `Kernel.output_errors`."""
         computed = self._tensor(outputs).requires_grad_()
         total = sample_losses(loss, computed, self._targets(loss, targets, outputs.dtype)).sum()
         return _array(torch.autograd.grad(total, computed)[0])
 
+    @_one_thread
     def backward(
         self, network: Network, feedback: Floats, weighted_inputs: Floats, activities: Floats, output_errors: Floats
     ) -> Floats:
@@ -108,6 +111,7 @@ class TorchKernel(Kernel):
         (errors,) = torch.autograd.grad(flowing[circuit.outputs], given, self._tensor(output_errors))
         return _array(torch.cat([torch.zeros_like(sources), errors])[circuit.position])
 
+    @_one_thread
     def direct_errors(
         self, network: Network, direct: Floats, weighted_inputs: Floats, activities: Floats, output_errors: Floats
     ) -> Floats:
@@ -123,17 +127,20 @@ class TorchKernel(Kernel):
             errors = errors + torch.autograd.grad(flowing[circuit.hidden], given, carried)[0]
         return _array(torch.cat([torch.zeros_like(sources), errors])[circuit.position])
 
+    @_one_thread
     def edge_products(self, network: Network, errors: Floats, activities: Floats) -> Floats:
         """See `Kernel.edge_products`."""
         products = self._tensor(errors) @ self._tensor(activities).T
         return _array(products)[network.target, network.source]
 
+    @_one_thread
     def hebbian_changes(self, network: Network, weights: Floats, activities: Floats, *, decorrelate: bool) -> Floats:
         """See `Kernel.hebbian_changes`."""
         circuit = Circuit(network, self.device)
         changes = circuit.hebbian_changes(self._tensor(weights), self._tensor(activities), decorrelate=decorrelate)
         return _array(changes)
 
+    @_one_thread
     def update(
         self,
         optimization: Optimization,

@@ -118,6 +118,8 @@ class LearningRule(ABC):
     follows_gradient: ClassVar[bool] = True
     #: Whether errors travel along weights of their own, which a seed decides.
     has_feedback: ClassVar[bool] = False
+    #: What may help if the loss becomes infinite, in settings as a user calls them.
+    remedy: ClassVar[str] = "a smaller lr, or max_grad_norm"
 
     train_only_outputs: bool = option(False, "train only the connections to the outputs, whatever the learning rule")
 

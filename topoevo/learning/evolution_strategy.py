@@ -27,6 +27,7 @@ class EvolutionStrategy(LearningRule):
     needs_derivatives: ClassVar[bool] = False
     loop: ClassVar[str] = "train_by_perturbations"
     needs_output_derivatives: ClassVar[bool] = False
+    remedy: ClassVar[str] = "a smaller evolution_strategy_sigma or lr"
 
     num_candidates: int = option(32, "perturbed networks tried on every minibatch", ge=2, le=10**6)
     sigma: float = option(0.02, "standard deviation of the perturbations", gt=0)

@@ -25,6 +25,7 @@ class Hebbian(LearningRule):
     name: ClassVar[str] = "hebbian"
     needs_optimizer: ClassVar[bool] = False
     needs_derivatives: ClassVar[bool] = False
+    remedy: ClassVar[str] = "a smaller hebbian_rate or lr"
 
     variant: Literal["oja", "sanger"] = option(
         "oja", "whether nodes with the same inputs learn the same or decorrelate"

@@ -31,6 +31,7 @@ class Metropolis(LearningRule):
     needs_derivatives: ClassVar[bool] = False
     loop: ClassVar[str] = "train_by_proposals"
     needs_output_derivatives: ClassVar[bool] = False
+    remedy: ClassVar[str] = "a smaller metropolis_sigma, a larger metropolis_beta, or metropolis_target_acceptance"
 
     sigma: float = option(0.01, "standard deviation of a proposed change of a weight", gt=0)
     beta: float = option(math.inf, "inverse temperature; .inf keeps only what does not increase the loss", ge=0)

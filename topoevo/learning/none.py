@@ -22,6 +22,7 @@ class NoLearning(LearningRule):
     follows_gradient: ClassVar[bool] = False
     needs_derivatives: ClassVar[bool] = False
     needs_output_derivatives: ClassVar[bool] = False
+    remedy: ClassVar[str] = "another weight_init or input_scaling"
 
     def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
         return Plasticity(np.zeros(network.num_edges, np.bool_), propagate=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING, TextIO
 
@@ -12,6 +14,7 @@ from topoevo.reporting.lines import (
     champion_rows,
     champion_title,
     command_rows,
+    count,
     duration,
     epoch_line,
     file_rows,
@@ -58,18 +61,19 @@ class ConsoleObserver(Observer):
         params, task = run.params, run.task
         held_out = "" if task.validation is None else f"{len(task.validation)} validation, "
         sizes = f"{len(task.train)} training, {held_out}{len(task.test)} test samples"
-        self._print(f"{task.name}: {task.num_inputs} inputs, {task.num_outputs} outputs; {sizes}")
+        self._say(f"{task.name}: {task.num_inputs} inputs, {task.num_outputs} outputs; {sizes}")
         how = f"{params.learning_rule} with seed {params.seed}"
         if params.evolves:
-            first = f" from generation {run.num_done}" if run.num_done else ""
-            self._print(
-                f"evolving {params.population_size} networks for {params.num_generations} generations{first}, {how}"
-            )
+            length = count(params.num_generations, "generation")
+            when = f"from generation {run.num_done} on, {length} in all" if run.num_done else f"for {length}"
+            self._say(f"evolving {params.population_size} networks {when}, {how}")
             if run.founder:
-                self._print(f"the first is {run.founder}")
+                self._say(f"the first is {run.founder}")
         else:
-            first = f" from epoch {run.num_done + 1}" if run.num_done else ""
-            self._print(f"training {run.founder}, for {params.num_epochs} epochs{first}, {how}")
+            when = f"for {count(params.num_epochs, 'epoch')}"
+            if run.num_done:
+                when = f"from epoch {run.num_done + 1} up to epoch {params.num_epochs}"
+            self._say(f"training {run.founder}, {when}, {how}")
         if self.run is not None:
             self._print(f"writing to {self.run.shown()}")
         if self._is_terminal:
@@ -77,7 +81,7 @@ class ConsoleObserver(Observer):
 
     def on_message(self, text: str) -> None:
         """Print it at once."""
-        self._print(text)
+        self._say(text)
 
     def on_evaluation(self, generation: int, done: int, total: int) -> None:
         """Move the display."""
@@ -110,7 +114,7 @@ class ConsoleObserver(Observer):
         if self._screen is not None:
             best = "" if record.test.accuracy is None else f"[green]test accuracy[/] {record.test.accuracy:.4f}"
             self._screen.show_done(record.epoch, record.seconds["complete"], best)
-        self._print(epoch_line(record, self._watched.params.num_epochs))
+        self._print(epoch_line(record, self._watched.params.num_epochs, max_width=self._max_width))
 
     def on_end(self, outcome: Outcome) -> None:
         """Print the summary."""
@@ -134,8 +138,19 @@ class ConsoleObserver(Observer):
         """Print the line of a generation."""
         assert self._watched is not None
         self._last_line, self._left_out = time.monotonic(), None
-        width = 1000 if self._screen is None else self._screen.width
-        self._print(generation_line(record, self._watched.params.num_generations, max_width=width))
+        self._print(generation_line(record, self._watched.params.num_generations, max_width=self._max_width))
+
+    @property
+    def _max_width(self) -> int:
+        """Letters that a line may have."""
+        return 1000 if self._screen is None else self._screen.width
+
+    def _say(self, text: str) -> None:
+        """Print a sentence, on a terminal broken between words."""
+        if self._is_terminal:
+            width = max(shutil.get_terminal_size().columns, 20)
+            text = textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        self._print(text)
 
     def _print(self, text: str) -> None:
         """Print a line above what is moving, or give up where nobody reads."""
@@ -221,7 +236,7 @@ def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, p
     console = Console(file=stream, highlight=False)
     color = {"finished": "bold green", "interrupted": "bold yellow"}.get(outcome.status, "bold red")
     console.print()
-    console.print(Text(headline(outcome), color), soft_wrap=True)
+    console.print(Text(headline(outcome), color))
     if outcome.champion is not None:
         console.print(f"\n[bold]{champion_title(outcome)}")
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))

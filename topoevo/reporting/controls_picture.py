@@ -19,6 +19,9 @@ _DOT_SIZE = 38.0  #: points squared
 #: A dot that is closer than this part of the axis to another one is moved up or down.
 _APART, _STEP = 0.014, 0.11
 _HIGHEST = 0.42
+#: Parts of the picture's width that a line of text and the label of the axis may have; longer ones are shrunk.
+_WIDEST, _WIDEST_LABEL = 0.93, 0.77
+_SMALLEST = 4.0  #: points
 
 
 def picture_of(comparison: Comparison, *, title: str, subtitle: str) -> dict[str, bytes]:
@@ -40,7 +43,7 @@ def picture_of(comparison: Comparison, *, title: str, subtitle: str) -> dict[str
     from matplotlib.figure import Figure
 
     # A figure of its own, without pyplot, which would hold state and look for a screen.
-    figure = Figure(figsize=_INCHES, facecolor="white")
+    figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, facecolor="white")
     axes = figure.add_axes((0.2, 0.2, 0.77, 0.6))
     rows = (
         (1.0, "champion", comparison.champions, POSITIVE, f"{len(comparison.champions)} trainings"),
@@ -59,7 +62,7 @@ def picture_of(comparison: Comparison, *, title: str, subtitle: str) -> dict[str
             axes.scatter(scores[y], heights, s=_DOT_SIZE, color=color, alpha=0.75, linewidths=0, zorder=3)
             axes.plot([scores[y].mean()] * 2, [y - _HIGHEST, y + _HIGHEST], color=INK, linewidth=1.4, zorder=4)
     axes.set_yticks([y for y, *_ in rows], [f"{name}\n{count}" for _, name, _, _, count in rows])
-    words = {"accuracy": "test accuracy", "rmse": "test error (RMSE), lower is better"}[comparison.measure]
+    words = {"accuracy": "test accuracy", "rmse": "test error (RMSE; lower is better)"}[comparison.measure]
     epochs = "1 epoch" if comparison.num_epochs == 1 else f"{comparison.num_epochs} epochs"
     axes.set_xlabel(f"{words} after {epochs} from new weights; bars are means", color=FAINT)
     axes.tick_params(length=0, colors=INK)
@@ -68,8 +71,14 @@ def picture_of(comparison: Comparison, *, title: str, subtitle: str) -> dict[str
     for side in ("top", "left", "right"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color("#b5b5b5")
-    figure.text(0.03, 0.93, title, color=INK, fontsize=11, fontweight="bold", va="center", parse_math=False)
-    figure.text(0.03, 0.85, subtitle, color=FAINT, fontsize=9.5, va="center", parse_math=False)
+    bold = figure.text(0.03, 0.93, title, color=INK, fontsize=11, fontweight="bold", va="center", parse_math=False)
+    plain = figure.text(0.03, 0.85, subtitle, color=FAINT, fontsize=9.5, va="center", parse_math=False)
+    for text, widest in ((bold, _WIDEST), (plain, _WIDEST), (axes.xaxis.label, _WIDEST_LABEL)):
+        size = text.get_fontproperties().get_size_in_points()
+        # Step by step: letters are fitted to pixels, so that the width is not proportional to the size.
+        while size > _SMALLEST and text.get_window_extent().width > widest * figure.bbox.width:
+            size -= 0.25
+            text.set_fontsize(size)
     files = {}
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "topoevo"}):
         for ending in ("svg", "png"):

@@ -48,13 +48,15 @@ def generation_line(record: GenerationRecord, num_generations: int, *, max_width
     return "  ".join(parts)
 
 
-def epoch_line(record: EpochRecord, num_epochs: int) -> str:
+def epoch_line(record: EpochRecord, num_epochs: int, *, max_width: int = 1000) -> str:
     """Return one epoch as one line; the columns of all epochs are aligned.
 
     Parameters
     ----------
     record, num_epochs
         The epoch, and how many there will be.
+    max_width
+        Where the line would be longer, words are short and the least important parts are left out.
     """
     width = len(str(num_epochs))
     accuracy = "" if record.accuracy is None else f"  accuracy {record.accuracy:.4f}"
@@ -64,15 +66,30 @@ def epoch_line(record: EpochRecord, num_epochs: int) -> str:
             parts.append(f"{name} loss {-score.reward:8.5f}  {_short_measure(score)}")
     if record.acceptance is not None:
         parts.append(f"accepted {record.acceptance:.3f}")
-    return "  ".join([*parts, f"{record.seconds['complete']:6.3f} s", f"digest {record.digest}"])
+    line = "  ".join([*parts, f"{record.seconds['complete']:6.3f} s", f"digest {record.digest}"])
+    return line if len(line) <= max_width else _short_epoch_line(record, width, max_width)
+
+
+def _short_epoch_line(record: EpochRecord, width: int, max_width: int) -> str:
+    """One epoch on a narrow screen."""
+    parts = [f"epoch {record.epoch:{width}d}", f"loss {record.loss:8.5f}"]
+    if record.accuracy is not None:
+        parts.append(f"accuracy {record.accuracy:.4f}")
+    for name, score in (("val", record.validation), ("test", record.test)):
+        if score is not None:
+            parts.append(f"{name} {_short_measure(score).removeprefix('accuracy ')}")
+    if record.acceptance is not None:
+        parts.append(f"accept {record.acceptance:.2f}")
+    seconds = f"{record.seconds['complete']:6.3f} s"
+    return "  ".join(parts + [seconds] * (len("  ".join([*parts, seconds])) <= max_width))
 
 
 def headline(outcome: Outcome) -> str:
     """Return how a run ended, in one sentence."""
     ending = {"finished": "Finished", "interrupted": "Interrupted", "failed": "Failed"}[outcome.status]
-    done = f"{_count(outcome.generations, 'generation')}, {_count(outcome.evaluations, 'evaluation')}"
+    done = f"{count(outcome.generations, 'generation')}, {count(outcome.evaluations, 'evaluation')}"
     if outcome.epochs is not None:
-        done = _count(outcome.epochs, "epoch")
+        done = count(outcome.epochs, "epoch")
     reason = f": {outcome.reason}" if outcome.reason else ""
     return f"{ending} after {done} and {duration(outcome.seconds)}{reason}"
 
@@ -135,7 +152,7 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
         if outcome.epochs is None and outcome.generations >= params.num_generations:
             rows.append(("evolve further", f"{resume} --num_generations {2 * params.num_generations}"))
         elif outcome.epochs is None or outcome.epochs < params.num_epochs:
-            rows.append(("go on", resume))
+            rows += [] if outcome.repeats else [("go on", resume)]
         elif "num_epochs" in resumable_settings(params):
             rows.append(("train further", f"{resume} --num_epochs {2 * params.num_epochs}"))
     if run.champion.exists():
@@ -144,6 +161,11 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
             rows.append(("predict new rows", f"{program} predict {shlex.quote(folder)} new.csv"))
         rows.append(("use it in Python", f"import topoevo; network = topoevo.load_network({folder!r})"))
     return rows
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number of things, with the noun in the plural where it takes one."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def duration(seconds: float) -> str:
@@ -190,11 +212,6 @@ def _value(score: TaskScore) -> str:
     if score.accuracy is not None:
         return f"{score.accuracy:.4f}"
     return f"{score.reward:.6g}" if score.rmse is None else f"{score.rmse:.6g}"
-
-
-def _count(number: int, noun: str) -> str:
-    """A number of things, in the plural where it takes one."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _programs() -> tuple[str, str]:

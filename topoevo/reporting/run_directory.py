@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topoevo.errors import CheckpointError, ParamsError
 from topoevo.reporting.atomic import write_atomically, write_json
 from topoevo.reporting.environment import describe_environment
+from topoevo.reporting.folder_lock import LOCK_NAME, FolderLock
 
 if TYPE_CHECKING:
     from topoevo.experiment.params import Params
@@ -54,9 +55,12 @@ class RunDirectory:
     ----------
     path
         The folder.
+    lock
+        Keeps other processes from writing into it, as long as anything refers to it; None while nothing is written.
     """
 
     path: Path
+    lock: FolderLock | None = field(default=None, repr=False, compare=False)
 
     @property
     def params(self) -> Path:
@@ -135,6 +139,8 @@ class RunDirectory:
         ------
         ParamsError
             If ``out_dir`` is not empty and may not be overwritten, or the folder is not writable.
+        CheckpointError
+            If another process writes into it.
         """
         folder = LOGS if params.out_dir is None else Path(params.out_dir).expanduser()
         try:
@@ -145,15 +151,11 @@ class RunDirectory:
             raise ParamsError(f"out_dir: {existing} is a file, not a folder")
         if not os.access(existing, os.W_OK | os.X_OK):
             raise ParamsError(f"out_dir: {folder} cannot be made: the folder {existing} is not writable")
-        if params.out_dir is None or existing is not folder or not any(folder.iterdir()):
+        if params.out_dir is None or existing is not folder:
             return
-        if not _is_run(folder):
-            raise ParamsError(f"out_dir: {folder} has files in it that no run has written; choose another folder")
-        if not params.overwrite_output:
-            raise ParamsError(
-                f"out_dir: {folder} holds an earlier run; add --overwrite_output to replace it, "
-                f"--resume {folder} to continue it, or choose another folder"
-            )
+        if (folder / LOCK_NAME).exists():
+            FolderLock(folder).release()
+        _check_contents(folder, params)
 
     @staticmethod
     def create(params: Params, *, name: str = "defaults") -> RunDirectory:
@@ -170,15 +172,20 @@ class RunDirectory:
         ------
         ParamsError
             If the folder holds anything that may not be overwritten, or is not writable.
+        CheckpointError
+            If another process writes into it.
         """
         RunDirectory.check(params)
         try:
             if params.out_dir is None:
-                run = RunDirectory(_make_new(LOGS, f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-s{params.seed}"))
+                folder = _make_new(LOGS, f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-s{params.seed}")
             else:
-                run = RunDirectory(Path(params.out_dir).expanduser())
-                run.path.mkdir(parents=True, exist_ok=True)
-                run._clear()
+                folder = Path(params.out_dir).expanduser()
+                folder.mkdir(parents=True, exist_ok=True)
+            run = RunDirectory(folder, FolderLock(folder))
+            # Another process may have made a run here since the first check.
+            _check_contents(folder, params)
+            run._clear()
             # The parameter file first: it marks the folder as that of a run, which may be overwritten.
             write_atomically(run.params, params.to_yaml())
             write_json(run.environment, describe_environment())
@@ -189,39 +196,66 @@ class RunDirectory:
         return run
 
     @staticmethod
-    def open(path: str | Path, params: Params | None = None) -> RunDirectory:
-        """Return the folder of an earlier run, to continue it.
+    def open(path: str | Path) -> RunDirectory:
+        """Return the folder of an earlier run, to read it; `locked` comes before writing.
 
         Parameters
         ----------
         path
             The folder.
-        params
-            Settings to continue with. They replace those in the folder; None leaves all files as they are.
 
         Raises
         ------
         CheckpointError
-            If there is no run in the folder, or it is not writable.
+            If there is no run in the folder.
         """
         run = RunDirectory(Path(path))
+        if run.path.is_file():
+            raise CheckpointError(f"{path}: is a file; name the folder of its run instead")
         if not run.path.is_dir():
             raise CheckpointError(f"{path}: there is no such folder")
         if not _is_run(run.path):
             raise CheckpointError(f"{path}: is not the folder of a run: params.yaml or environment.json is missing")
-        if params is None:
-            return run
+        return run
+
+    def locked(self) -> RunDirectory:
+        """Return this folder with a lock, so that no other process writes into it.
+
+        Raises
+        ------
+        CheckpointError
+            If another process does, or the folder is not writable.
+        """
         try:
-            write_atomically(run.params, params.to_yaml())
+            return replace(self, lock=FolderLock(self.path))
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be written: {error.strerror or error}") from error
+
+    def go_on(self, params: Params) -> None:
+        """Replace the settings in the folder by those that the run goes on with, and add what it runs on now.
+
+        Parameters
+        ----------
+        params
+            Settings.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder is not writable.
+        """
+        try:
+            write_atomically(self.params, params.to_yaml())
             try:
-                environment = json.loads(run.environment.read_text("utf-8"))
+                environment = json.loads(self.environment.read_text("utf-8"))
                 resumed = [*environment.get("resumed", []), describe_environment()]
             except (OSError, ValueError, AttributeError, TypeError):
                 environment, resumed = {}, [describe_environment()]
-            write_json(run.environment, {**environment, "resumed": resumed})
+            write_json(self.environment, {**environment, "resumed": resumed})
         except OSError as error:
-            raise CheckpointError(f"{error.filename or path} cannot be written: {error.strerror or error}") from error
-        return run
+            raise CheckpointError(
+                f"{error.filename or self.path} cannot be written: {error.strerror or error}"
+            ) from error
 
     def shown(self) -> str:
         """Return the path as a user would type it: relative to the working directory where that is shorter."""
@@ -241,10 +275,23 @@ class RunDirectory:
                 one.unlink(missing_ok=True)
 
 
+def _check_contents(folder: Path, params: Params) -> None:
+    """Raise if a folder holds anything that may not be overwritten."""
+    if not {one.name for one in folder.iterdir()} - {LOCK_NAME}:
+        return
+    if not _is_run(folder):
+        raise ParamsError(f"out_dir: {folder} has files in it that no run has written; choose another folder")
+    if not params.overwrite_output:
+        raise ParamsError(
+            f"out_dir: {folder} holds an earlier run; add --overwrite_output to replace it, "
+            f"--resume {folder} to continue it, or choose another folder"
+        )
+
+
 def _is_run(folder: Path) -> bool:
     """Whether a run has made this folder."""
     return (folder / "params.yaml").is_file() and (
-        (folder / "environment.json").is_file() or {one.name for one in folder.iterdir()} <= set(_CONTENTS)
+        (folder / "environment.json").is_file() or {one.name for one in folder.iterdir()} <= {LOCK_NAME, *_CONTENTS}
     )
 
 
