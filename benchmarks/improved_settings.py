@@ -4,11 +4,11 @@
     python benchmarks/improved_settings.py --data_dir DIR --seeds 0 --as_shipped
 
 For each rule and seed, first ``params/wlnn/mnist-<rule>.yaml``, then ``mnist-<rule>-best.yaml``, both with 40
-individuals, 100 generations, 2 epochs of 10,000 training samples, 10 epochs of 55,000 for the champion, and 5,000 samples
-held out to choose it. The improved run may grow no network larger than the published run's champion. Since improved
-networks inherit weights and published ones do not, the table also has the mean test accuracy of both champions'
-topologies trained from new weights for as many epochs as the champion in the end (``--control random``), and that of
-random networks of their sizes.
+individuals, 100 generations, 2 epochs of 10,000 training samples, 10 epochs of 55,000 for the champion, and 5,000
+samples held out to choose it. The improved run may grow no network larger than the published run's champion. Since
+improved networks inherit weights and published ones do not, the table also has the mean test accuracy of both
+champions' topologies trained from new weights for as many epochs as the champion in the end (``--control random``),
+and that of random networks of their sizes.
 
 ``--as_shipped`` runs the improved files with their own budget, and compares with the figures published for full runs.
 
