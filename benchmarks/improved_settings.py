@@ -28,6 +28,9 @@ from pathlib import Path
 
 import numpy as np
 
+import topoevo
+from topoevo.network import compile_network
+
 ROOT = Path(__file__).resolve().parents[1]
 #: Test accuracy and connections of the champions of Rieke 2020.
 PUBLISHED = {
@@ -106,23 +109,20 @@ def run(rule: str, settings: str, flags: Mapping[str, object]) -> Row:
     file = ROOT / "params" / "wlnn" / f"mnist-{rule}{'-best' if settings == 'improved' else ''}.yaml"
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        words = [word for name, value in (flags | {"out_dir": out}).items() for word in (f"--{name}", str(value))]
+        words = [word for name, value in {**flags, "out_dir": out}.items() for word in (f"--{name}", str(value))]
         subprocess.run([sys.executable, ROOT / "run_wlnn.py", file, *words], check=True, stdout=subprocess.DEVNULL)
         result = json.loads((out / "result.json").read_text())
-        network = json.loads((out / "champion.json").read_text())
+        champion = topoevo.load_network(out).file.genome
         controls = json.loads((out / "controls-random.json").read_text())
-    role = {node["id"]: node["role"] for node in network["nodes"]}
+    network = compile_network(champion)
     row = Row(
         rule=rule,
         settings=settings,
         seed=result["seed"],
         test_accuracy=result["champion"]["test_accuracy"],
         connections=result["champion"]["connections"],
-        into_outputs=sum(
-            edge["enabled"] and role[edge["target"]] == "output" and role[edge["source"]] != "bias"
-            for edge in network["edges"]
-        ),
-        hidden_nodes=sum(name == "hidden" for name in role.values()),
+        into_outputs=int(np.count_nonzero(network.into_output & ~network.from_bias)),
+        hidden_nodes=champion.complexity.hidden,
         from_new_weights=controls["champion"]["retrained"]["mean"],
         random_of_its_size=controls["controls"]["trained"]["mean"],
         seconds=result["seconds"],

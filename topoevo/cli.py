@@ -6,8 +6,12 @@ Everything that a user can get wrong arrives here as `TopoevoError` and becomes 
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 from topoevo import __version__
 from topoevo.errors import ParamsError, TopoevoError, did_you_mean
@@ -56,6 +60,10 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "topoevo") -> in
         # A console that does not know a letter of a path or class shows its code instead of failing.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    handler = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and handler is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _on_interrupt)
     try:
         return _dispatch(words, prog)
     except TopoevoError as error:
@@ -69,6 +77,20 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "topoevo") -> in
         # The reader of our output has gone, for example `head`; there is nobody left to tell.
         sys.stderr.close()
         return _FAILED
+    finally:
+        if is_main and signal.getsignal(signal.SIGINT) is _on_interrupt:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C as usual; but an import that is cut short would leave a traceback of Python's own, so the program ends."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            sys.stderr.write("\ninterrupted\n")
+            sys.stderr.flush()
+            os._exit(_INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _dispatch(words: list[str], prog: str) -> int:
