@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import NoReturn
 
 from topoevo import __version__
 from topoevo.errors import ParamsError, TopoevoError, did_you_mean
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "topoevo") -> in
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, _on_interrupt)
+        sys.unraisablehook = _on_unraisable
     try:
         return _dispatch(words, prog)
     except TopoevoError as error:
@@ -80,17 +82,30 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "topoevo") -> in
     finally:
         if is_main and signal.getsignal(signal.SIGINT) is _on_interrupt:
             signal.signal(signal.SIGINT, handler)
+            sys.unraisablehook = sys.__unraisablehook__
 
 
 def _on_interrupt(number: int, frame: FrameType | None) -> None:
     """Ctrl-C as usual; but an import that is cut short would leave a traceback of Python's own, so the program ends."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            sys.stderr.write("\ninterrupted\n")
-            sys.stderr.flush()
-            os._exit(_INTERRUPTED)
+            _leave()
         frame = frame.f_back
     raise KeyboardInterrupt
+
+
+def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Leave on a Ctrl-C in a callback of the compiler or a finalizer, where Python would report it and go on."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        _leave()
+    sys.__unraisablehook__(unraisable)
+
+
+def _leave() -> NoReturn:
+    """End the program where an exception cannot."""
+    sys.stderr.write("\ninterrupted\n")
+    sys.stderr.flush()
+    os._exit(_INTERRUPTED)
 
 
 def _dispatch(words: list[str], prog: str) -> int:
