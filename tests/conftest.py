@@ -123,6 +123,31 @@ def reference() -> Kernel:
 def compiled() -> Kernel:
     """Return the default backend, compiled."""
     kernel = load_kernel("numba")
-    for loop in kernel.LOOPS:
+    for loop in (*kernel.LOOPS, *kernel.SCORING_LOOPS):
         kernel.prepare(loop)
     return kernel
+
+
+@pytest.fixture(scope="session")
+def wire() -> Callable[..., Network]:
+    """Return ``wire(num_inputs, num_outputs, edges, activation)``: a network of (input, output) edges of weight 1."""
+
+    def build(
+        num_inputs: int, num_outputs: int, edges: list[tuple[int, int]], activation: str = "linear"
+    ) -> Network:
+        edges = sorted(edges, key=lambda edge: (edge[1], edge[0]))
+        source, target = (np.array([edge[end] for edge in edges], np.int32) for end in (0, 1))
+        return Network(
+            num_inputs=num_inputs,
+            num_outputs=num_outputs,
+            node_id=np.arange(num_inputs + num_outputs, dtype=np.int32),
+            input_index=np.arange(num_inputs, dtype=np.int32),
+            has_bias=False,
+            activation=np.full(num_outputs, ACTIVATIONS[activation].code, np.int8),
+            row_start=np.searchsorted(target, np.arange(num_outputs + 1)).astype(np.int32),
+            source=source,
+            weight=np.ones(len(edges), np.float32),
+            gene=np.arange(len(edges), dtype=np.int32),
+        )
+
+    return build

@@ -26,9 +26,11 @@ TABLE: dict[str, set[str]] = {
     "network": {"genome"},
     "kernels": {"network"},
     "tasks": set(),
+    "rollouts": {"network", "kernels", "tasks"},
+    "gymnasium_api": {"tasks"},
     "learning": {"network", "kernels", "tasks.base"},
     "evolution": {"genome", "variation"},
-    "experiment": {"genome", "variation", "network", "kernels", "tasks", "learning", "evolution"},
+    "experiment": {"genome", "variation", "network", "kernels", "tasks", "rollouts", "learning", "evolution"},
     "reporting": {"genome", "evolution", "experiment"},
     "trained_network": {"network", "kernels", "tasks", "experiment", "reporting"},
     "commands": {"tasks", "experiment", "reporting", "trained_network"},
@@ -50,8 +52,12 @@ HEAVY_AT_HOME = {
         "kernels/lanes",
         "kernels/passes",
         "kernels/prefetch",
+        "rollouts/double",
+        "rollouts/plain_functions",
+        "rollouts/simulating",
     )
 } | {f"kernels/{name}.py": {"torch"} for name in ("torch_backend", "torch_circuit")}
+HEAVY_AT_HOME |= {name: {"gymnasium"} for name in ("gymnasium_api.py", "rollouts/gymnasium_lanes.py")}
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -138,6 +144,7 @@ def test_foundation_needs_only_numpy() -> None:
 def test_importing_the_core_loads_nothing_heavy() -> None:
     code = (
         "import sys, topoevo.learning, topoevo.evolution, topoevo.variation, topoevo.tasks, topoevo.kernels\n"
+        "import topoevo.rollouts\n"
         f"print(sorted({HEAVY!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

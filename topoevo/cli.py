@@ -26,7 +26,7 @@ Evolve network topologies, and learn their weights in the loop.
 
 commands:
   wlnn [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-learning networks, or train one
-  wann [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-agnostic networks (not available yet)
+  wann [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-agnostic networks
   resume RUN [--num_generations|--num_epochs N]  go on with a run
   control RUN [--kind KIND]                      compare a champion with networks that nothing has selected
                                                  (random, shuffled or shuffled_by_layer ones)
@@ -131,7 +131,9 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         return evolve(words, prog, family="wlnn")
 
     def wann(words: list[str], prog: str) -> int:
-        raise ParamsError("weight-agnostic networks are not available yet; run_wlnn.py evolves weight-learning ones")
+        from topoevo.commands.evolve import evolve
+
+        return evolve(words, prog, family="wann")
 
     def resume(words: list[str], prog: str) -> int:
         from topoevo.commands.evolve import resume_command
@@ -159,13 +161,13 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         return draw_command(words, prog)
 
     def settings(words: list[str], prog: str) -> int:
-        from topoevo.experiment.params import settings_table
+        from topoevo.experiment.params import family_table, settings_table
 
-        print(settings_table(), end="")
+        print(settings_table(), "\nDefaults of `run_wann.py` that differ:\n\n", family_table("wann"), sep="", end="")
         return 0
 
     def compile_kernels(words: list[str], prog: str) -> int:
-        from topoevo.experiment.experiment import prepare_compiled
+        from topoevo.experiment.preparation import prepare_compiled
         from topoevo.kernels import load_kernel
 
         prepare_compiled(load_kernel("numba"), lambda text: print(text, flush=True))

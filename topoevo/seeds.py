@@ -25,6 +25,9 @@ class Stream(IntEnum):
     SPLIT = 6  #: which samples are held out
     FEEDBACK = 7  #: feedback weights, which belong to pairs of nodes
     CONTROL = 8  #: networks that a champion is compared with
+    TEST = 9  #: episodes that champions are tested on
+    REPORT = 10  #: random weights and fresh episodes of a champion's report
+    TUNING = 11  #: episodes, minibatches and candidates while the weights of a champion are tuned
 
 
 def generator(seed: int, stream: Stream, generation: int = 0, index: int = 0) -> np.random.Generator:

@@ -149,7 +149,7 @@ class TrainedNetwork:
         except TypeError as error:
             raise NetworkFileError(f"the network file names data settings that do not exist: {error}") from None
         # A loss of its own is a matter of learning, not of the data.
-        task = replace(task, loss=self.file.task.loss)
+        task = replace(task, loss=self.file.task.loss or task.loss)
         if (task.num_inputs, task.num_outputs) != (self.network.num_inputs, self.network.num_outputs):
             raise TaskError(
                 f"the network has {self.network.num_inputs} inputs and {self.network.num_outputs} outputs, "
@@ -177,9 +177,10 @@ class TrainedNetwork:
             activations without slopes where the rule needs them.
         """
         facts = self.file.facts.get("learning")
-        if not isinstance(facts, dict):
-            raise NetworkFileError("the network file does not say how the network has learned")
-        evaluator = evaluator_of(facts, loss=self.file.task.loss, kernel_name=self.kernel_name)
+        loss = self.file.task.loss
+        if not isinstance(facts, dict) or loss is None:
+            raise NetworkFileError("the network file does not say how the network has learned from samples")
+        evaluator = evaluator_of(facts, loss=loss, kernel_name=self.kernel_name)
         rule = evaluator.rule
         flat = flatness_of(self.file.genome, type(rule), only_outputs=rule.train_only_outputs)
         if flat is not None:
@@ -203,13 +204,15 @@ class TrainedNetwork:
         return score_outputs(task, self.outputs(samples.inputs), samples)
 
 
-def load_network(path: str | Path) -> TrainedNetwork:
+def load_network(path: str | Path, *, num_inputs: int | None = None, num_outputs: int | None = None) -> TrainedNetwork:
     """Return the network of a file, or the champion of a run directory.
 
     Parameters
     ----------
     path
-        Network file, or run directory.
+        Network file, run directory, or ``.out`` file of the published weight-agnostic networks.
+    num_inputs, num_outputs
+        For an ``.out`` file that leaves them open; see `topoevo.reporting.out_file`.
 
     Raises
     ------
@@ -217,6 +220,10 @@ def load_network(path: str | Path) -> TrainedNetwork:
         If there is none, or it is not readable.
     """
     path = Path(path)
+    if path.suffix == ".out" and not path.is_dir():
+        from topoevo.reporting.out_file import read_out
+
+        return TrainedNetwork(read_out(path, num_inputs=num_inputs, num_outputs=num_outputs))
     if path.is_dir() and not (path / "champion.json").exists():
         raise NetworkFileError(f"{path}: is not the folder of a run with a champion; name one run, or a network file")
     return TrainedNetwork(read_network(path / "champion.json" if path.is_dir() else path))

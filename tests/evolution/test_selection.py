@@ -235,3 +235,15 @@ def test_tournament_draws_without_replacement(num_candidates: int, size: int) ->
 @pytest.mark.parametrize("size", [7, 8, 1000])
 def test_a_tournament_of_all_is_won_by_the_best(size: int) -> None:
     assert {tournament(7, size, np.random.default_rng(seed)) for seed in range(50)} == {0}
+
+
+def test_the_published_slip_weighs_gaps_in_reward_alone():
+    # Gaps of 10 in reward and of 10 connections; by the range of the front they count alike.
+    objectives = np.array([[100.0, -20.0], [110.0, -30.0], [120.0, -40.0], [160.0, -45.0], [170.0, -80.0]])
+    ranks = np.zeros(5, np.int64)
+    published = crowding_distances(objectives, ranks, scaling="wann")
+    expected = 20.0 * abs(1 / 170 - 100) + 20.0 * abs(-1 / 20 + 80)
+    assert published[1] == pytest.approx(expected)
+    assert np.isinf(published[[0, -1]]).all()
+    fair = crowding_distances(objectives, ranks)
+    assert fair[1] == pytest.approx(20 / 70 + 20 / 60)

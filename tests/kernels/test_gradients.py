@@ -7,8 +7,7 @@ import pytest
 
 from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
 from topoevo.kernels import Loss, OptimizerState, Plasticity, load_kernel
-from topoevo.kernels.base import Batches
-from topoevo.kernels.reference import _mean_scores
+from topoevo.kernels.base import Batches, mean_scores
 from topoevo.learning.optimizers import make_optimization
 from topoevo.network import Network
 
@@ -46,7 +45,7 @@ def gradient_of(kernel, network: Network, weights, inputs, targets, loss: Loss, 
 
 def mean_loss(kernel, network: Network, weights, inputs, targets, loss: Loss) -> float:
     _, activities = kernel.forward(network, weights, inputs)
-    return _mean_scores(loss, activities[-network.num_outputs :], targets)[0]
+    return mean_scores(loss, activities[-network.num_outputs :], targets)[0]
 
 
 # -- finite differences -----------------------------------------------------------------------------------------
@@ -82,7 +81,7 @@ def test_output_errors_are_derivatives(reference, loss: Loss) -> None:
         change = np.zeros((4, 5))
         change[place] = 1e-6
         numeric = 5 * (
-            _mean_scores(loss, outputs + change, targets)[0] - _mean_scores(loss, outputs - change, targets)[0]
+            mean_scores(loss, outputs + change, targets)[0] - mean_scores(loss, outputs - change, targets)[0]
         )
         assert errors[place] == pytest.approx(numeric / 2e-6, abs=1e-6)
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import rankdata
 
 from topoevo.kernels import Batches, Kernel, Loss, Shaping
-from topoevo.kernels.reference import shaped_losses
+from topoevo.kernels.objectives import shaped_losses
 from topoevo.learning import LEARNING_RULES
 from topoevo.learning.base import Learner
 from topoevo.learning.optimizers import make_optimization

@@ -12,6 +12,7 @@ from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
 from topoevo.genome import Genome, InnovationTracker, Role
 from topoevo.variation.add_node import AddNode
 from topoevo.variation.change_activation import ChangeActivation
+from topoevo.variation.enable_connection import EnableConnection
 from topoevo.variation.remove_connection import RemoveConnection
 
 DRAWS = 1200
@@ -138,3 +139,52 @@ def test_remove_connection_leaves_the_last_one() -> None:
         genome = RemoveConnection()(genome, tracker, rng)
     assert len(from_inputs(genome)) == 1
     assert RemoveConnection()(genome, tracker, rng) is None
+
+
+def test_enable_connection_draws_evenly_among_disabled_genes(evolve) -> None:
+    genome, splitting = evolve(5, num_inputs=3, num_outputs=2, num_mutations=3), np.random.default_rng(1)
+    for first in (1000, 2000, 3000, 4000):
+        genome = AddNode()(genome, InnovationTracker(first, first), splitting)
+    disabled = genome.connections[~genome.connections["enabled"]]
+    assert len(disabled) > 2
+    rng = np.random.default_rng(0)
+    counts: Counter = Counter()
+    for _ in range(DRAWS):
+        mutated = EnableConnection()(genome, InnovationTracker(9000, 9000), rng)
+        changed = mutated.connections["enabled"] != genome.connections["enabled"]
+        assert changed.sum() == 1 and mutated.connections["enabled"][changed].all()
+        counts[int(mutated.connections["innovation"][changed][0])] += 1
+        same = mutated.connections.copy()
+        same["enabled"] = genome.connections["enabled"]
+        assert same.tobytes() == genome.connections.tobytes()
+    assert even(counts, set(disabled["innovation"].tolist()))
+
+
+def test_enable_connection_has_no_place_where_all_are_enabled() -> None:
+    genome = Genome.minimal(2, 2, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0))
+    assert EnableConnection()(genome, fresh(), np.random.default_rng(0)) is None
+
+
+def test_a_bias_that_evolves_is_connected_like_an_input(evolve) -> None:
+    rng = np.random.default_rng(0)
+    tracker = InnovationTracker()
+    sizes = Counter()
+    for _ in range(300):
+        genome = Genome.minimal(3, 4, p_enabled=0.25, tracker=tracker, rng=rng, bias=True, evolved_bias=True)
+        sizes[genome.complexity.biases] += 1
+    # 300 draws of 4 pairs with probability 1/4: 300 +- 15 biases.
+    assert abs(sum(number * count for number, count in sizes.items()) - 300) < 60 and len(sizes) > 3
+    grown = AddNode(bias=True, bias_connections="evolved")(genome, fresh(), rng)
+    assert grown.bias_id not in grown.connections["source"][grown.connections["target"] == 1000].tolist()
+
+
+def test_remove_connection_may_take_a_bias_that_evolves(evolve) -> None:
+    genome = evolve(3, num_inputs=3, num_outputs=2, num_mutations=4, bias=True)
+    rng = np.random.default_rng(0)
+    operator = RemoveConnection(bias_connections="evolved")
+    from_bias = set(genome.connections["innovation"][genome.connections["source"] == genome.bias_id].tolist())
+    gone = set()
+    for _ in range(200):
+        kept = operator(genome, fresh(), rng).connections["innovation"].tolist()
+        gone |= set(genome.connections["innovation"].tolist()) - set(kept)
+    assert gone & from_bias

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from topoevo.commands.signals import stopped_by_signals
 from topoevo.errors import CheckpointError, ParamsError
-from topoevo.experiment.data import check_task, load_task_of
+from topoevo.experiment.data import check_task, load_samples_of
 from topoevo.experiment.params import Params, load_params
 from topoevo.experiment.yaml_file import resolve_scalar
 from topoevo.reporting.run_directory import RunDirectory
@@ -64,7 +64,7 @@ def control_command(words: list[str], prog: str) -> int:
     params = params.model_copy(update={"control": kind})
     _check_finished(run)
     print(f"loading {params.dataset} ...", flush=True)
-    task = load_task_of(params, lambda text: print(text, flush=True))
+    task = load_samples_of(params, lambda text: print(text, flush=True))
     check_task(params, task)
     return compare(run, params, task, num_epochs=params.num_epochs if given.num_epochs else None)
 

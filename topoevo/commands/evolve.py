@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 from topoevo.commands.signals import stopped_by_signals
 from topoevo.errors import CheckpointError, ParamsError, TopoevoError
 from topoevo.experiment.contradictions import find_idle
-from topoevo.experiment.data import check_origin, check_task, load_task_of, origin_of, resumable_settings
+from topoevo.experiment.data import (
+    check_origin,
+    check_task,
+    load_task_of,
+    origin_of,
+    resumable_settings,
+)
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.params import Params, load_params
+from topoevo.tasks.task import Task
 
 if TYPE_CHECKING:
     from topoevo.experiment.experiment import Experiment
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
     from topoevo.experiment.training import Training
     from topoevo.reporting import ConsoleObserver
     from topoevo.tasks.base import Progress
-    from topoevo.tasks.task import Task
+    from topoevo.tasks.environments.environment import Environment
 
 _DESCRIPTIONS = {
     "wlnn": "Evolve network topologies by mutation; train the weights of every network with a learning rule. "
@@ -87,7 +94,7 @@ def _run_new(params: Params, name: str) -> int:
     from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
     console = ConsoleObserver()
-    console.on_message(f"loading {params.dataset} ...")
+    console.on_message(f"loading {params.env_name or params.dataset} ...")
     problems: list[str] = []
     try:
         RunDirectory.check(params)
@@ -97,20 +104,22 @@ def _run_new(params: Params, name: str) -> int:
     if problems or task is None:
         raise ParamsError("\n".join(problems))
     directory = RunDirectory.create(params, name=name)
-    kind = Experiment if params.evolves else Training
-    experiment = kind(
-        params,
-        task,
-        founder=founder,
-        observers=make_observers(directory, console),
-        checkpoint_folder=directory.checkpoint,
-    )
+    observers = make_observers(directory, console)
+    experiment: Experiment | Training
+    if isinstance(task, Task) and not params.evolves:
+        experiment = Training(
+            params, task, founder=founder, observers=observers, checkpoint_folder=directory.checkpoint
+        )
+    else:
+        experiment = Experiment(
+            params, task, founder=founder, observers=observers, checkpoint_folder=directory.checkpoint
+        )
     return _run(experiment, console)
 
 
 def _prepared(
     params: Params, problems: list[str], on_progress: Progress | None = None
-) -> tuple[Params, Task | None, Founder | None]:
+) -> tuple[Params, Task | Environment | None, Founder | None]:
     """Settings, samples, and the first network if the settings name one; what goes wrong is added to the problems."""
     from topoevo.experiment.founder import make_founder
     from topoevo.experiment.learning_facts import adopt_feedback
@@ -130,7 +139,8 @@ def _prepared(
             founder = make_founder(params, task, None if network is None else network.genome)
     except TopoevoError as error:
         problems.append(str(error))
-    if network is not None and params.inherit_weights and len(problems) == num_before:
+    learns = params.inherit_weights and not params.is_weight_agnostic
+    if network is not None and learns and len(problems) == num_before:
         params, words = adopt_feedback(params, network.genome, network.facts, network.feedback)
         if words and on_progress is not None:
             on_progress(words)
@@ -147,7 +157,7 @@ def _problems_outside(params: Params) -> list[str]:
         RunDirectory.check(params)
     except ParamsError as error:
         problems.append(str(error))
-    if params.data_dir is not None or find_dataset(params.dataset).is_file:
+    if params.env_name is not None or params.data_dir is not None or find_dataset(params.dataset).is_file:
         _prepared(params, problems)
     return problems
 
@@ -178,17 +188,18 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
         unit = length.removeprefix("num_").removesuffix("s" if done == 1 else "")
         raise CheckpointError(f"{folder} has finished its {done} {unit}{advice}")
     console = ConsoleObserver()
-    console.on_message(f"loading {params.dataset} ...")
+    console.on_message(f"loading {params.env_name or params.dataset} ...")
     task = load_task_of(params, console.on_message)
     check_origin(checkpoint.origin, origin_of(params, task))
     directory.go_on(params)
     observers = make_observers(directory, console)
     experiment: Experiment | Training
-    if isinstance(checkpoint, TrainingCheckpoint):
+    if isinstance(checkpoint, TrainingCheckpoint) and isinstance(task, Task):
         experiment = Training(
             params, task, observers=observers, checkpoint=checkpoint, checkpoint_folder=directory.checkpoint
         )
     else:
+        assert isinstance(checkpoint, Checkpoint)
         experiment = Experiment(
             params, task, observers=observers, checkpoint=checkpoint, checkpoint_folder=directory.checkpoint
         )
@@ -222,8 +233,10 @@ def _run(experiment: Experiment | Training, console: ConsoleObserver) -> int:
             console.close()
     if outcome.status == "interrupted":
         return 128 + signal.Signals[outcome.reason]
-    if outcome.status == "finished" and experiment.params.control != "none" and console.run is not None:
+    task = experiment.task
+    if outcome.status == "finished" and experiment.params.control != "none" and isinstance(task, Task):
         from topoevo.commands.control import compare
 
-        return compare(console.run, experiment.params, experiment.task)
+        assert console.run is not None
+        return compare(console.run, experiment.params, task)
     return _EXIT_CODES[outcome.status]

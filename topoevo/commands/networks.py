@@ -102,12 +102,14 @@ def draw_command(words: list[str], prog: str) -> int:
     """``topoevo draw``: a picture of a network."""
     parser = _Parser(prog=prog, description="Draw a network.")
     parser.add_argument("network", help=_NETWORK_HELP)
+    for ends in ("inputs", "outputs"):
+        parser.add_argument(f"--num_{ends}", type=int, help=f"number of {ends}, where an .out file leaves it open")
     parser.add_argument("--out", default="network.svg", help="picture to write, .svg or .png (default network.svg)")
     given = parser.parse_args(words)
     out = Path(given.out)
     if out.suffix not in (".svg", ".png"):
         raise ParamsError(f"--out: {given.out!r} must end in .svg or .png")
-    network = load_network(given.network)
+    network = load_network(given.network, num_inputs=given.num_inputs, num_outputs=given.num_outputs)
     from topoevo.reporting.pictures import draw_network_file
 
     draw_network_file(network.file, out)

@@ -60,6 +60,9 @@ _OBJECTIVES: dict[str, Callable[[Individual], float]] = {
     "reward": lambda member: member.reward,
     "best_reward": lambda member: -np.inf if member.evaluation is None else member.evaluation.best_reward,
     "simplicity": lambda member: -float(member.genome.complexity.connections),
+    "simplicity_with_biases": lambda member: (
+        -float(member.genome.complexity.connections + member.genome.complexity.biases)
+    ),
 }
 
 
@@ -84,7 +87,8 @@ class Population:
         Parameters
         ----------
         *names
-            ``reward``, ``best_reward`` or ``simplicity`` (minus the number of active connections).
+            ``reward``, ``best_reward``, ``simplicity`` (minus the number of active connections) or
+            ``simplicity_with_biases`` (those from the bias node counted, too).
         """
         # A failed network may be small, but that is no merit.
         return np.array(

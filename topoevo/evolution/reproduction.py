@@ -150,6 +150,7 @@ def initial_population(
     p_add_node: float,
     add_node: Mutation,
     bias: bool,
+    evolved_bias: bool = False,
     output_activation: str,
     max_connections: int | None = None,
     tracker: InnovationTracker,
@@ -169,7 +170,7 @@ def initial_population(
         Probability with which `add_node` is applied, tried once for every initial connection (Rieke 2020).
     add_node
         The operator.
-    bias, output_activation, max_connections
+    bias, evolved_bias, output_activation, max_connections
         See `Genome.minimal`.
     tracker, seed
         Innovation numbers, and the run's seed.
@@ -185,6 +186,7 @@ def initial_population(
             tracker=tracker,
             rng=rng,
             bias=bias,
+            evolved_bias=evolved_bias,
             output_activation=output_activation,
             max_connections=max_connections,
         )

@@ -84,11 +84,13 @@ def _ranks_of_many(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
     return ranks
 
 
-def crowding_distances(objectives: NDArray[np.float64], ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+def crowding_distances(
+    objectives: NDArray[np.float64], ranks: NDArray[np.int64], *, scaling: str = "nsga2"
+) -> NDArray[np.float64]:
     """Return how alone each individual is on its front (Deb et al. 2002, section III-B).
 
-    The sum over objectives of the distance between the two neighbors, divided by the front's range; the ends of a
-    front are infinitely alone. An objective with the same value all over a front adds nothing.
+    The sum over objectives of the distance between the two neighbors, scaled; the ends of a front are infinitely alone.
+    An objective with the same value all over a front adds nothing.
 
     Parameters
     ----------
@@ -96,6 +98,10 @@ def crowding_distances(objectives: NDArray[np.float64], ranks: NDArray[np.int64]
         float64 [num_individuals, num_objectives].
     ranks
         Fronts, int64 [num_individuals].
+    scaling
+        ``nsga2`` divides by the front's range. ``wann`` multiplies by ``|1 / max - min|`` instead, a slip in the code
+        released with Gaier & Ha 2019, by which gaps in large rewards count far more than gaps in the number of
+        connections.
 
     Returns
     -------
@@ -115,14 +121,15 @@ def crowding_distances(objectives: NDArray[np.float64], ranks: NDArray[np.int64]
         highest = np.maximum.reduceat(np.where(finite, values, -np.inf), first)
         extent = np.repeat(highest - lowest, size)
         with np.errstate(invalid="ignore", divide="ignore"):
-            gaps = (values[inner + 1] - values[inner - 1]) / extent[inner]
+            unit = extent if scaling == "nsga2" else np.repeat(1.0 / np.abs(1.0 / highest - lowest), size)
+            gaps = (values[inner + 1] - values[inner - 1]) / unit[inner]
         added = np.where(is_end, np.inf, 0.0)
         added[inner] = np.where(np.isnan(gaps), 0.0, gaps)
         distances[order] += np.where(extent > 0.0, added, 0.0)
     return distances
 
 
-def ranking(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
+def ranking(objectives: NDArray[np.float64], *, crowding: str = "nsga2") -> NDArray[np.int64]:
     """Return the individuals from best to worst, int64 [num_individuals].
 
     By front, within a front by falling crowding distance, then by index. A single objective is simply sorted.
@@ -131,6 +138,8 @@ def ranking(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
     ----------
     objectives
         float64 [num_individuals, num_objectives].
+    crowding
+        See `crowding_distances`.
 
     Raises
     ------
@@ -141,7 +150,7 @@ def ranking(objectives: NDArray[np.float64]) -> NDArray[np.int64]:
     if objectives.shape[1] == 1:
         return np.argsort(-objectives[:, 0], kind="stable")
     ranks = pareto_ranks(objectives)
-    return np.lexsort((-crowding_distances(objectives, ranks), ranks))
+    return np.lexsort((-crowding_distances(objectives, ranks, scaling=crowding), ranks))
 
 
 def tournament(num_candidates: int, size: int, rng: np.random.Generator) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,31 @@ _OF_GRADIENTS = {
     "lr_schedule": "constant",
 }
 _OF_FEEDBACK = {"feedback_seed": None, "redraw_feedback": False}
+#: Settings of samples, and of episodes.
+_OF_DATA = (
+    "data_dir",
+    "test_ratio",
+    "input_scaling",
+    "task_type",
+    "batch_size",
+    "batch_size_eval",
+    "shuffle",
+    "loss",
+)
+_OF_ENVIRONMENTS = ("take_argmax_action", "num_confirmation_trials", "num_test_trials")
+#: Settings of learning, which a network that is agnostic of its weights does without.
+_OF_LEARNING = (
+    "learning_rule",
+    "lr",
+    "num_epochs",
+    "optimizer",
+    "weight_init",
+    "evaluation_period",
+    "train_only_outputs",
+    "inherit_weights",
+    *_OF_GRADIENTS,
+    *_OF_FEEDBACK,
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +82,8 @@ def find_contradictions(settings: Settings) -> list[Contradiction]:
         Values, each legal by itself.
     """
     evolution = _evolution(settings) if settings.evolves else _no_evolution(settings)
-    parts = (_training(settings), _architecture(settings), _task(settings), _computation(settings))
+    weights = _shared_weights(settings) if settings.is_weight_agnostic else _training(settings)
+    parts = (weights, _architecture(settings), _task(settings), _computation(settings))
     return [*evolution, *(found for part in parts for found in part)]
 
 
@@ -103,6 +129,10 @@ def find_idle(settings: Settings) -> list[Contradiction]:
     settings
         Values that are legal together.
     """
+    found = list(_idle_in_task(settings))
+    if settings.is_weight_agnostic:
+        why = "shared_weights, where nothing is learned"
+        return found + [_idle(name, getattr(settings, name), why) for name in _changed(settings, _OF_LEARNING)]
     rule = LEARNING_RULES[settings.learning_rule]
     without: dict[str, str] = {}
     if not rule.follows_gradient:
@@ -113,11 +143,46 @@ def find_idle(settings: Settings) -> list[Contradiction]:
         without |= dict.fromkeys(_OF_FEEDBACK, "train_only_outputs, where no error travels back")
     elif not settings.evolves:
         without["redraw_feedback"] = "num_generations 0, where there is one training"
-    return [
-        Contradiction((name,), f"{name} {value} has no effect with {reason}; leave it out")
+    if settings.env_name is not None:
+        found += _idle_in_episodes(settings, rule)
+    return found + [
+        _idle(name, value, reason)
         for name, reason in without.items()
         if (value := getattr(settings, name)) != {**_OF_GRADIENTS, **_OF_FEEDBACK}[name]
     ]
+
+
+def _idle_in_task(settings: Settings) -> Iterator[Contradiction]:
+    """What belongs to data where there is an environment, and the other way round."""
+    if settings.env_name is None:
+        for name in _changed(settings, _OF_ENVIRONMENTS):
+            yield _idle(name, getattr(settings, name), f"dataset {settings.dataset}, which is no environment")
+    else:
+        for name in _changed(settings, _OF_DATA):
+            yield _idle(name, getattr(settings, name), f"env_name {settings.env_name}, which has no samples")
+
+
+def _idle_in_episodes(settings: Settings, rule: type[LearningRule]) -> Iterator[Contradiction]:
+    """Settings of learning that have no say in an environment."""
+    without = {"evaluation_period": "an environment, where the reward is that of the weights after learning"}
+    if not rule.follows_gradient:
+        without["lr"] = f"learning_rule {rule.name}, which follows no gradient"
+    if not rule.changes_weights:
+        without |= dict.fromkeys(
+            ("num_epochs", "train_only_outputs"), f"learning_rule {rule.name}, which takes no step"
+        )
+    for name in _changed(settings, without):
+        yield _idle(name, getattr(settings, name), without[name])
+
+
+def _changed(settings: Settings, names: Iterable[str]) -> list[str]:
+    """Those settings that say something else than by default."""
+    return [name for name in names if getattr(settings, name) != type(settings).model_fields[name].default]
+
+
+def _idle(name: str, value: object, reason: str) -> Contradiction:
+    """A setting that nothing follows from."""
+    return Contradiction((name,), f"{name} {value} has no effect with {reason}; leave it out")
 
 
 def _evolution(settings: Settings) -> Iterator[Contradiction]:
@@ -157,6 +222,13 @@ def _evolution(settings: Settings) -> Iterator[Contradiction]:
             f"{', '.join(probabilities)} are all 0, at least one must be above 0"
             " (or num_mutations_per_generation must be 0)",
         )
+    p_mutate_weights = getattr(settings, "p_mutate_weights", 0.0)
+    if p_mutate_weights > 0 and not settings.inherit_weights and not settings.is_weight_agnostic:
+        yield Contradiction(
+            ("p_mutate_weights", "inherit_weights"),
+            f"p_mutate_weights {p_mutate_weights:g} is not allowed with inherit_weights false, where every evaluation"
+            " draws new weights",
+        )
 
 
 def _no_evolution(settings: Settings) -> Iterator[Contradiction]:
@@ -178,6 +250,30 @@ def _no_evolution(settings: Settings) -> Iterator[Contradiction]:
             ("num_trials", "num_generations"),
             f"num_trials {settings.num_trials} is not allowed with num_generations 0, one network is trained once;"
             " start several runs with other seeds",
+        )
+
+
+def _shared_weights(settings: Settings) -> Iterator[Contradiction]:
+    """Of networks that are agnostic of their weights."""
+    if not settings.shared_weights:
+        yield Contradiction(("shared_weights",), "shared_weights is empty, must have at least one weight (or be null)")
+    elif 0.0 in settings.shared_weights:
+        yield Contradiction(
+            ("shared_weights",),
+            f"shared_weights {list(settings.shared_weights)} contains 0, with which a network does not see its inputs",
+        )
+    for name, nothing in (("final_epochs", 0), ("control", "none"), ("p_mutate_weights", 0.0)):
+        value = getattr(settings, name, nothing)
+        if value != nothing:
+            yield Contradiction(
+                (name, "shared_weights"),
+                f"{name} {value} is not allowed with shared_weights, where nothing is trained; leave it out",
+            )
+    if not settings.evolves:
+        yield Contradiction(
+            ("num_generations", "shared_weights"),
+            "num_generations 0 is not allowed with shared_weights, there would be nothing to do: evaluate a network"
+            " with `topoevo evaluate`",
         )
 
 
@@ -285,14 +381,7 @@ def _architecture(settings: Settings) -> Iterator[Contradiction]:
 def _task(settings: Settings) -> Iterator[Contradiction]:
     """Of the data, or of environments in their place."""
     if settings.env_name is not None:
-        yield Contradiction(
-            ("env_name",), f"env_name {settings.env_name!r} is not allowed, environments are not available yet"
-        )
-        if "dataset" in settings.model_fields_set:
-            yield Contradiction(
-                ("dataset", "env_name"),
-                f"dataset {settings.dataset!r} and env_name {settings.env_name!r} are not allowed together",
-            )
+        yield from _environment(settings)
     if not find_dataset(settings.dataset).is_file:
         for name in ("target_column", "test_file"):
             value = getattr(settings, name)
@@ -302,6 +391,37 @@ def _task(settings: Settings) -> Iterator[Contradiction]:
                     f"{name} {value!r} is not allowed with dataset {settings.dataset!r},"
                     " only a .csv or .npz table has one",
                 )
+
+
+def _environment(settings: Settings) -> Iterator[Contradiction]:
+    """Of an environment in place of data."""
+    if "dataset" in settings.model_fields_set:
+        yield Contradiction(
+            ("dataset", "env_name"),
+            f"dataset {settings.dataset!r} and env_name {settings.env_name!r} are not allowed together",
+        )
+    rule = LEARNING_RULES[settings.learning_rule]
+    if not settings.is_weight_agnostic and not rule.follows_scores:
+        able = [name for name, one in LEARNING_RULES.items() if one.follows_scores]
+        yield Contradiction(
+            ("learning_rule", "env_name"),
+            f"learning_rule {settings.learning_rule} is not allowed with env_name {settings.env_name!r}, an environment"
+            f" says how good a network was, not what it should have done; must be one of {', '.join(able)}"
+            " (run_wann.py needs no rule)",
+        )
+    for name, nothing in (("validation_ratio", 0.0), ("num_samples", None), ("final_epochs", 0), ("control", "none")):
+        value = getattr(settings, name)
+        if value != nothing:
+            yield Contradiction(
+                (name, "env_name"),
+                f"{name} {value} is not allowed with env_name {settings.env_name!r}, which has no samples;"
+                " leave it out",
+            )
+    if not settings.evolves:
+        yield Contradiction(
+            ("num_generations", "env_name"),
+            f"num_generations 0 is not allowed with env_name {settings.env_name!r}; evolve for 1 generation or more",
+        )
 
 
 def _computation(settings: Settings) -> Iterator[Contradiction]:

@@ -14,8 +14,9 @@ from topoevo.errors import ParamsError
 from topoevo.evolution import Evaluation
 from topoevo.evolution.reproduction import initial_population, mutate
 from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
-from topoevo.experiment.experiment import Interrupted, prepare_compiled
+from topoevo.experiment.experiment import Interrupted
 from topoevo.experiment.params import Params
+from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import TaskScore
 from topoevo.experiment.workers import Workers
 from topoevo.genome import Genome, InnovationTracker

@@ -8,6 +8,7 @@ from typing import Any
 from topoevo.errors import CheckpointError, ParamsError
 from topoevo.experiment.params import Params
 from topoevo.tasks.base import DataSettings, Progress, find_dataset, load_task
+from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.task import Task
 
 
@@ -25,8 +26,46 @@ def data_settings_of(params: Params) -> tuple[DataSettings, dict[str, Any]]:
     return DataSettings(**settings), params.options_of(find_dataset(params.dataset))
 
 
-def load_task_of(params: Params, on_progress: Progress | None = None) -> Task:
-    """Return the task that the settings name.
+def load_task_of(params: Params, on_progress: Progress | None = None) -> Task | Environment:
+    """Return the samples or the environment that the settings name.
+
+    Raises
+    ------
+    TaskError
+        If data is missing, corrupt, or does not fit the settings; if an environment is unknown, not installed, or not
+        of a kind that a network can act in.
+    """
+    if params.env_name is not None:
+        return load_environment_of(params, on_progress)
+    return load_samples_of(params, on_progress)
+
+
+def load_environment_of(params: Params, on_progress: Progress | None = None) -> Environment:
+    """Return the environment that the settings name.
+
+    Raises
+    ------
+    TaskError
+        See `load_task_of`.
+    """
+    from topoevo.tasks.environments.find import find_environment
+
+    found = environment_settings_of(params)
+    return find_environment(found.pop("env_name"), **found, on_notice=on_progress)
+
+
+def environment_settings_of(params: Params) -> dict[str, Any]:
+    """Return all that decides which environment networks act in: arguments of `find_environment`, as JSON values."""
+    from topoevo.tasks.environments.find import find_simulation
+
+    assert params.env_name is not None
+    simulation = find_simulation(params.env_name)
+    options = {} if simulation is None else params.options_of(simulation)
+    return {"env_name": params.env_name, "take_argmax_action": params.take_argmax_action, "options": options}
+
+
+def load_samples_of(params: Params, on_progress: Progress | None = None) -> Task:
+    """Return the samples that the settings name.
 
     Raises
     ------
@@ -75,7 +114,7 @@ def resumable_settings(params: Params) -> tuple[str, ...]:
     return ("num_epochs", *_RESUMABLE) if params.lr_schedule == "constant" else _RESUMABLE
 
 
-def origin_of(params: Params, task: Task) -> dict[str, Any]:
+def origin_of(params: Params, task: Task | Environment) -> dict[str, Any]:
     """Return JSON values that are the same for two runs if one may go on where the other stopped.
 
     Parameters
@@ -117,7 +156,7 @@ def check_origin(before: dict[str, Any], now: dict[str, Any]) -> None:
         raise CheckpointError("\n".join(problems))
 
 
-def check_task(params: Params, task: Task) -> None:
+def check_task(params: Params, task: Task | Environment) -> None:
     """Check that the settings fit the task.
 
     Raises
@@ -134,6 +173,10 @@ def check_task(params: Params, task: Task) -> None:
         )
         if given is not None and given != actual
     ]
+    if isinstance(task, Environment):
+        if problems:
+            raise ParamsError("\n".join(problems))
+        return
     if params.num_samples is not None and params.num_samples > len(task.train):
         problems.append(
             f"num_samples: {params.num_samples} is not allowed, {task.name} has {len(task.train)} training samples;"

@@ -6,6 +6,7 @@ import math
 import time
 import traceback
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from topoevo.errors import TopoevoError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.params import Params
+from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import TaskScore
 from topoevo.experiment.scoring import score_outputs
 from topoevo.genome import Genome
@@ -62,6 +64,10 @@ class SharedData:
     def batches(self) -> Batches:
         """The samples as minibatches."""
         return Batches.lay_out(self.samples.inputs, self.samples.targets, batch_size=self.batch_size, order=self.order)
+
+    def prepare(self) -> None:
+        """Lay the samples out."""
+        self.batches  # noqa: B018 - cached
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _shared_in_this_process, (self.samples, self.order, self.batch_size, self.epochs, self.name)
@@ -128,15 +134,7 @@ class DatasetEvaluator:
         rule = LEARNING_RULES[params.learning_rule]
         return DatasetEvaluator(
             rule=rule(**params.options_of(rule)),
-            optimization=make_optimization(
-                params.optimizer,
-                lr=params.lr,
-                momentum=params.momentum,
-                weight_decay=params.weight_decay,
-                lr_schedule=params.lr_schedule,
-                max_grad_norm=params.max_grad_norm,
-                grad_power=params.grad_power,
-            ),
+            optimization=optimization_of(params),
             kernel_name=params.kernel_name,
             loss=loss,
             weight_init=params.weight_init,
@@ -150,6 +148,15 @@ class DatasetEvaluator:
     def kernel(self) -> Kernel:
         """The backend."""
         return load_kernel(self.kernel_name)
+
+    @property
+    def remedy(self) -> str:
+        """What may help where all trainings diverge."""
+        return self.rule.remedy
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Compile the loop of the learning rule, and scoring."""
+        prepare_compiled(self.kernel, say, loops=(self.rule.loop,))
 
     def evaluate(
         self, genome: Genome, shared: SharedData, *, stream: Stream, generation: int, index: int
@@ -228,6 +235,19 @@ class DatasetEvaluator:
         return learner, learner.train(shared.batches, shared.epochs)
 
 
+def optimization_of(params: Params) -> Optimization:
+    """Return the weight update that the settings describe."""
+    return make_optimization(
+        params.optimizer,
+        lr=params.lr,
+        momentum=params.momentum,
+        weight_decay=params.weight_decay,
+        lr_schedule=params.lr_schedule,
+        max_grad_norm=params.max_grad_norm,
+        grad_power=params.grad_power,
+    )
+
+
 def feedback_seed_of(params: Params) -> int | None:
     """Return the seed of feedback weights: their own, or that of the run; None if every training has new ones."""
     if params.redraw_feedback and params.evolves:
@@ -277,8 +297,21 @@ class TaskData:
     seed: int
     shuffle: bool = True
     num_samples: int | None = None
-    _laid_out: dict[str, Batches] = field(default_factory=dict)
-    _name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _laid_out: dict[str, Batches] = field(default_factory=dict, init=False)
+    _name: str = field(default_factory=lambda: uuid.uuid4().hex, init=False)
+
+    @staticmethod
+    def from_params(params: Params, task: Task) -> TaskData:
+        """Return the data that the settings describe."""
+        return TaskData(
+            task,
+            params.batch_size,
+            params.num_epochs,
+            params.batch_size_eval,
+            params.seed,
+            params.shuffle,
+            params.num_samples,
+        )
 
     def shared(self, stream: Stream, generation: int, *, num_epochs: int | None = None) -> SharedData:
         """Return the minibatches of one generation, drawn at the address (stream, generation).
@@ -307,6 +340,10 @@ class TaskData:
             epochs = rng.permuted(epochs, axis=1)
         name = f"{self._name}-{stream}-{generation}"
         return SharedData(self.task.train, order, self.batch_size, epochs, name)
+
+    def confirmed(self, genome: Genome, evaluation: Evaluation, kernel: Kernel) -> TaskScore:
+        """Return the score on the training samples with the weights that the confirming training has led to."""
+        return self.score("train", genome, kernel)
 
     def score(self, part: str, genome: Genome, kernel: Kernel) -> TaskScore:
         """Return how good a genome with given weights is.
@@ -339,7 +376,7 @@ class TaskData:
         outputs = kernel.outputs(network, weights, self._laid_out[part])
         return score_outputs(self.task, outputs, samples)
 
-    @cached_property
+    @property
     def has_validation(self) -> bool:
         """Whether samples are held out for choosing champions."""
         return self.task.validation is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,20 +13,20 @@ from topoevo.evolution.reproduction import Reproduction, fraction_of, initial_po
 from topoevo.evolution.selection import ranking
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import check_origin, check_task, origin_of
-from topoevo.experiment.evaluators import DIVERGED, DatasetEvaluator, TaskData
+from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.founder import Founder
+from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
 from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome, TaskScore
+from topoevo.experiment.weight_agnostic import UNDEFINED
 from topoevo.experiment.workers import Workers
 from topoevo.genome import InnovationTracker
-from topoevo.kernels import Kernel
+from topoevo.kernels import Kernel, load_kernel
+from topoevo.learning import LEARNING_RULES
 from topoevo.seeds import Stream, generator
+from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.task import Task
 from topoevo.variation import MUTATIONS
-
-#: Objectives of a generation that is ranked on complexity too, and of one that is not.
-_WITH_COMPLEXITY, _REWARD_ALONE = ("reward", "simplicity"), ("reward",)
-
 
 #: Addresses within the stream of confirmations; 0 is that of the minibatches.
 _CONFIRMING, _FINAL = 1, 2
@@ -50,7 +50,7 @@ class Experiment:
     params
         Settings.
     task
-        Samples.
+        Samples, or an environment.
     founder
         Individual 0 of generation 0, whose mutated copies the others are; None stands for random networks.
     observers
@@ -64,7 +64,7 @@ class Experiment:
     def __init__(
         self,
         params: Params,
-        task: Task,
+        task: Task | Environment,
         *,
         founder: Founder | None = None,
         observers: Iterable[Observer] = (),
@@ -81,16 +81,7 @@ class Experiment:
         self.num_done = 0 if checkpoint is None else checkpoint.population.generation
         self.founder = "" if founder is None else founder.words
         self._checkpoint_folder = checkpoint_folder
-        self._evaluator = DatasetEvaluator.from_params(params, task)
-        self._data = TaskData(
-            task,
-            params.batch_size,
-            params.num_epochs,
-            params.batch_size_eval,
-            params.seed,
-            params.shuffle,
-            params.num_samples,
-        )
+        self._evaluator, self._problem = judging_of(params, task)
         operators = {name: MUTATIONS[name] for name in params.mutation_probabilities()}
         mutations = {name: operator(**params.options_of(operator)) for name, operator in operators.items()}
         self._reproduction = Reproduction(
@@ -103,7 +94,7 @@ class Experiment:
         )
         self._started = time.perf_counter()
         # Once in this process, before several workers ask for it.
-        prepare_compiled(self.kernel, self._say, loops=(self._evaluator.rule.loop,))
+        self._evaluator.prepare(self._say)
         self._stop_reason = ""
         self._resumable: Checkpoint | None = None
         self._champion: Champion | None = None
@@ -137,6 +128,7 @@ class Experiment:
                 p_add_node=params.p_initial_add_node,
                 add_node=mutations["add_node"],
                 bias=params.bias,
+                evolved_bias=params.bias_connections == "evolved",
                 output_activation=params.output_activation,
                 max_connections=params.max_connections,
                 tracker=self._tracker,
@@ -146,7 +138,7 @@ class Experiment:
     @property
     def kernel(self) -> Kernel:
         """The backend."""
-        return self._evaluator.kernel
+        return load_kernel(self.params.kernel_name)
 
     def stop(self, reason: str) -> None:
         """Ask the run to stop as soon as the evaluations under way are done; safe to call from a signal handler.
@@ -172,7 +164,7 @@ class Experiment:
         population = self._evaluate(self._next, workers)
         evaluated = time.perf_counter()
         objectives = self._objectives(population.generation)
-        order = ranking(population.objectives(*objectives))
+        order = ranking(population.objectives(*objectives), crowding=self.params.crowding)
         ranked = time.perf_counter()
         before = self._champion
         self._crown(population)
@@ -246,6 +238,12 @@ class Experiment:
             raise error
         return outcome
 
+    @property
+    def _weights_evolve(self) -> bool:
+        """Whether the weights of an individual are its own, like its topology."""
+        learns = LEARNING_RULES[self.params.learning_rule].changes_weights
+        return self.params.inherit_weights and not learns and not self.params.is_weight_agnostic
+
     # -- parts of a generation ----------------------------------------------------------------------------------
 
     @property
@@ -255,7 +253,7 @@ class Experiment:
 
     def _evaluate(self, population: Population, workers: Workers) -> Population:
         """The population with evaluations."""
-        shared = self._data.shared(Stream.SHARED, population.generation)
+        shared = self._problem.shared(Stream.SHARED, population.generation)
         total = len(population.members)
         done = 0
 
@@ -286,22 +284,28 @@ class Experiment:
     def _objectives(self, generation: int) -> tuple[str, ...]:
         """What a generation is ranked on: complexity counts in a fraction of the generations."""
         rng = generator(self.params.seed, Stream.RANKING, generation)
-        return _WITH_COMPLEXITY if rng.random() < self.params.p_complexity_objective else _REWARD_ALONE
+        if rng.random() < self.params.p_complexity_objective:
+            evolved_bias = self.params.bias and self.params.bias_connections == "evolved"
+            return ("reward", "simplicity_with_biases" if evolved_bias else "simplicity")
+        return ("reward", "best_reward") if self.params.is_weight_agnostic else ("reward",)
 
     def _crown(self, population: Population) -> None:
         """Train the generation's best once more on fresh random numbers; crown it if it is still better.
 
-        Without the second training, the champion would be the luckiest instead of the best.
+        Without the second training, the champion would be the luckiest instead of the best. Where weights evolve and
+        nothing is learned, the candidate keeps its weights.
         """
         candidate = max(population.members, key=lambda member: member.reward)
         evaluation = candidate.evaluation
+        if self._weights_evolve:
+            candidate = replace(candidate, genome=self._reproduction.passed_on(candidate))
         # Whoever has left the population does not come back; remembering the others is enough.
         self._confirmed &= {member.genome.digest for member in population.members}
         if evaluation is None or evaluation.failure or candidate.genome.digest in self._confirmed:
             return
         self._confirmed |= {candidate.genome.digest}
         generation = population.generation
-        shared = self._data.shared(Stream.CONFIRMATION, generation)
+        shared = self._problem.shared(Stream.CONFIRMATION, generation)
         again = self._evaluator.evaluate(
             candidate.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=_CONFIRMING
         )
@@ -309,20 +313,21 @@ class Experiment:
         if again.failure or again.weights is None:
             return
         trained = replace(candidate, genome=candidate.genome.with_weights(again.weights))
-        contender = self._scored(Champion(trained, generation, train=self._score("train", trained)))
+        score = self._problem.confirmed(trained.genome, again, self.kernel)
+        contender = self._scored(Champion(trained, generation, train=score))
         if self._champion is None or contender.selection_reward > self._champion.selection_reward:
             self._champion = contender
             self._announce_champion()
 
     def _scored(self, champion: Champion) -> Champion:
         """The champion with its score on the validation samples, if there are any."""
-        if not self._data.has_validation:
+        if not self._problem.has_validation:
             return champion
         return replace(champion, validation=self._score("validation", champion.individual))
 
     def _score(self, part: str, individual: Individual) -> TaskScore:
         """Score of an individual's weights on one part of the data."""
-        return self._data.score(part, individual.genome, self.kernel)
+        return self._problem.score(part, individual.genome, self.kernel)
 
     def _finish_generation(self, record: GenerationRecord) -> None:
         """Test the champion if it is time, save, announce."""
@@ -363,7 +368,7 @@ class Experiment:
         if champion is not None and self.params.final_epochs:
             self._say(f"training the champion for {self.params.final_epochs} more epochs ...")
             generation = max(self.params.num_generations, 1)
-            shared = self._data.shared(Stream.CONFIRMATION, generation, num_epochs=self.params.final_epochs)
+            shared = self._problem.shared(Stream.CONFIRMATION, generation, num_epochs=self.params.final_epochs)
             again = self._evaluator.evaluate(
                 champion.individual.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=_FINAL
             )
@@ -392,31 +397,10 @@ class Experiment:
         reasons = [member.evaluation.failure or "" for member in record.population.members if member.evaluation]
         last_lines = [reason.strip().splitlines()[-1] for reason in reasons if reason.strip()]
         reason = max(set(last_lines), key=last_lines.count)
-        advice = f"; try {self._evaluator.rule.remedy}" if reason == DIVERGED else ""
+        advice = f"; try {self._evaluator.remedy}" if reason in (DIVERGED, UNDEFINED) else ""
         return f"all {len(reasons)} individuals failed: {reason}{advice}"
 
     def _say(self, text: str) -> None:
         """Tell all observers one line."""
         for observer in self.observers:
             observer.on_message(text)
-
-
-def prepare_compiled(kernel: Kernel, say: Callable[[str], None], *, loops: Iterable[str] = Kernel.LOOPS) -> None:
-    """Compile all that a run needs, or load it from the cache.
-
-    Parameters
-    ----------
-    kernel
-        Backend.
-    say
-        Told if it takes long.
-    loops
-        Of `Kernel.LOOPS`, those that are needed.
-    """
-    from topoevo.genome import compiled_graph
-
-    if any(kernel.needs_compilation(loop) for loop in loops):
-        say("compiling the numerical kernels, once on this machine (20 seconds or more) ...")
-    compiled_graph.prepare()
-    for loop in loops:
-        kernel.prepare(loop)

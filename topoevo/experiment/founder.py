@@ -16,6 +16,7 @@ from topoevo.genome import Genome, Role
 from topoevo.genome.dense import dense_genome
 from topoevo.genome.genes import UNSET
 from topoevo.learning import LEARNING_RULES, LearningRule
+from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.task import Task
 
 #: Network files with more would be larger than their reader accepts.
@@ -45,7 +46,7 @@ class Founder:
         return Founder(genome, f"{words}, {size.connections} connections{biases}")
 
 
-def make_founder(params: Params, task: Task, network: Genome | None = None) -> Founder | None:
+def make_founder(params: Params, task: Task | Environment, network: Genome | None = None) -> Founder | None:
     """Return the first network that the settings describe, or None if it is a random one.
 
     Parameters
@@ -79,21 +80,24 @@ def make_founder(params: Params, task: Task, network: Genome | None = None) -> F
         problems.append(
             f"network: {params.network} has {size} connections, max_connections is {params.max_connections}"
         )
-    rule = LEARNING_RULES[params.learning_rule]
-    flat = flatness_of(
-        network, rule, only_outputs=params.train_only_outputs, mutated_activations=mutated_activations(params)
-    )
-    if flat is not None:
-        problems.append(f"network: {params.network}: {flat.message}")
+    if not params.is_weight_agnostic:
+        rule = LEARNING_RULES[params.learning_rule]
+        flat = flatness_of(
+            network, rule, only_outputs=params.train_only_outputs, mutated_activations=mutated_activations(params)
+        )
+        if flat is not None:
+            problems.append(f"network: {params.network}: {flat.message}")
     if problems:
         raise ParamsError("\n".join(problems))
     if not params.inherit_weights:
         network = network.with_weights(np.full(len(network.connections), UNSET))
+    if params.is_weight_agnostic:
+        return Founder.of(f"the network of {params.network}", network)
     weights = "with its weights" if params.inherit_weights else "with new weights (--inherit_weights keeps its own)"
     return Founder.of(f"the network of {params.network} {weights}", network)
 
 
-def _fully_connected(params: Params, task: Task, hidden_layers: tuple[int, ...]) -> Founder:
+def _fully_connected(params: Params, task: Task | Environment, hidden_layers: tuple[int, ...]) -> Founder:
     """A network with the given hidden layers."""
     sizes = [task.num_inputs, *hidden_layers, task.num_outputs]
     num_connections = sum(before * after for before, after in pairwise(sizes))

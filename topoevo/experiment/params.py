@@ -3,7 +3,7 @@
 `Params` joins the settings of `topoevo.experiment.settings` with those that registered entries bring along:
 
 - ``p_<mutation>`` for every mutation operator,
-- the `topoevo.registry.option` fields of every operator, learning rule and data set: a field whose name is
+- the `topoevo.registry.option` fields of every operator, learning rule, data set and environment: a field whose name is
   a setting takes its value, any other becomes ``<entry>_<field>``.
 
 A flag beats the parameter file, which beats the default. Every problem is told in one message.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from pydantic import AllowInfNan, ValidationError, create_model
 
+from topoevo.activations import ACTIVATIONS_BY_CODE
 from topoevo.errors import ParamsError, did_you_mean
 from topoevo.experiment.contradictions import Contradiction, find_source_contradictions
 from topoevo.experiment.setting import GROUPS, Setting, setting
@@ -27,12 +28,34 @@ from topoevo.experiment.settings import Settings
 from topoevo.experiment.yaml_file import Entry, YamlFile, format_value, read_yaml
 from topoevo.learning import LEARNING_RULES
 from topoevo.tasks.base import DATASETS
+from topoevo.tasks.environments.environment import SIMULATIONS
 from topoevo.variation import MUTATIONS
 
 #: Defaults that differ between families of networks: ``wlnn`` learns weights, ``wann`` is agnostic of them.
-FAMILY_DEFAULTS: Mapping[str, Mapping[str, object]] = {"wlnn": {}, "wann": {}}
+FAMILY_DEFAULTS: Mapping[str, Mapping[str, object]] = {
+    "wlnn": {},
+    "wann": {
+        "shared_weights": (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0),
+        "activations": tuple(one.name for one in ACTIVATIONS_BY_CODE),
+        "batch_size": 1000,
+        "bias": True,
+        "bias_connections": "evolved",
+        "output_connections": True,
+        "p_add_connection": 0.2,
+        "p_add_node": 0.25,
+        "p_change_activation": 0.5,
+        "p_complexity_objective": 0.8,
+        "p_enable_connection": 0.05,
+        "p_initial_add_node": 0.0,
+    },
+}
 
-_OPTION_GROUPS = ((MUTATIONS, "evolution"), (LEARNING_RULES, "training"), (DATASETS, "task"))
+_OPTION_GROUPS = (
+    (MUTATIONS, "evolution"),
+    (LEARNING_RULES, "training"),
+    (DATASETS, "task"),
+    (SIMULATIONS, "task"),
+)
 
 
 class _CompleteSettings(Settings):
@@ -48,7 +71,7 @@ class _CompleteSettings(Settings):
         Parameters
         ----------
         entry
-            Class from the registry of mutations, learning rules or data sets.
+            Class from the registry of mutations, learning rules, data sets or environments.
 
         Returns
         -------
@@ -58,9 +81,11 @@ class _CompleteSettings(Settings):
         return {option: getattr(self, name) for option, name in option_settings(entry).items()}
 
     def to_yaml(self) -> str:
-        """Return a parameter file with every setting in it, which reads back equal."""
+        """Return a parameter file that reads back equal: every setting, but no data set beside an environment."""
         by_group: dict[str, list[str]] = {group: [] for group in GROUPS}
         for one in all_settings():
+            if one.name == "dataset" and self.env_name is not None:
+                continue
             by_group[one.group].append(f"{one.name}: {format_value(getattr(self, one.name))}\n")
         return "\n".join(f"# {group}\n" + "".join(lines) for group, lines in by_group.items())
 
@@ -78,7 +103,7 @@ def _option_fields(entry: Any) -> Iterator[dataclasses.Field[Any]]:
 
 def _setting_name(entry: str, field: str) -> str:
     """Name of the setting for an option of a registered entry."""
-    return field if field in Settings.model_fields else f"{entry}_{field}".replace("-", "_")
+    return field if field in Settings.model_fields else f"{entry}_{field}".replace("-", "_").lower()
 
 
 def _registered_settings() -> dict[str, Any]:
@@ -186,6 +211,13 @@ def load_params(path: str | Path | None, overrides: Mapping[str, object], *, fam
     if params is None or report.problems:
         raise ParamsError(report.text(), usable=params or _usable(right))
     return params
+
+
+def family_table(family: str) -> str:
+    """Return a markdown table of the defaults in which a family differs from ``wlnn``."""
+    lines = ["| name | default |", "|---|---|"]
+    lines += [f"| `{name}` | `{format_value(value)}` |" for name, value in FAMILY_DEFAULTS[family].items()]
+    return "\n".join(lines) + "\n"
 
 
 def settings_table(family: str = "wlnn") -> str:

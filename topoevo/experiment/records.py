@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from topoevo.evolution import Individual, Population
 
 if TYPE_CHECKING:
     from topoevo.experiment.params import Params
+    from topoevo.tasks.environments.environment import Environment
     from topoevo.tasks.task import Task
 
 
@@ -24,8 +25,8 @@ class Run(Protocol):
         """Settings."""
 
     @property
-    def task(self) -> Task:
-        """Samples."""
+    def task(self) -> Task | Environment:
+        """Samples, or an environment."""
 
     @property
     def num_done(self) -> int:
@@ -43,16 +44,23 @@ class TaskScore:
     Parameters
     ----------
     reward
-        Negative mean loss, in nats (classification) or scaled squared units (regression).
+        Negative mean loss, in nats (classification) or scaled squared units (regression), or mean return of episodes;
+        of a network that is agnostic of its weights the mean over its shared weights.
     accuracy
         Fraction of right answers; None for a regression.
     rmse
         Root mean squared error in the units of the data; None for a classification.
+    best_reward
+        Reward with the weights that the network carries, where `reward` is a mean over shared weights; else None.
+    measures
+        What an environment measures besides the return, by name.
     """
 
     reward: float
     accuracy: float | None
     rmse: float | None = None
+    best_reward: float | None = None
+    measures: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, eq=False)

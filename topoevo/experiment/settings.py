@@ -74,6 +74,11 @@ class Settings(BaseModel):
     p_complexity_objective: float = _evolution(
         0.2, "fraction of generations ranked on reward and complexity instead of reward alone", ge=0, le=1
     )
+    crowding: Literal["nsga2", "wann"] = _evolution(
+        "nsga2",
+        "how gaps on a front of equally good networks are weighed: by the range of each objective, or as in the code of "
+        "Gaier and Ha, where reward counts most",
+    )
     max_connections: int | None = _evolution(
         None, "largest number of enabled connections that mutations grow a network to", ge=1, le=10**9
     )
@@ -92,6 +97,14 @@ class Settings(BaseModel):
         "last_epoch", "period of training whose mean loss is the reward; integral is all of it"
     )
     num_trials: int = _evaluation(1, "number of episodes or trainings that a reward is the mean of", ge=1, le=10**6)
+    num_confirmation_trials: int = _evaluation(
+        16, "number of episodes, unseen by evolution, that champion candidates are compared on", ge=1, le=10**6
+    )
+    num_test_trials: int = _evaluation(100, "number of further episodes that a champion is tested on", ge=1, le=10**6)
+    shared_weights: tuple[float, ...] | None = _evaluation(
+        None,
+        "weights that a network is tried with, each on all its connections at once, instead of learning; null learns",
+    )
     test_every: int = _evaluation(
         20, "number of generations between tests of the champion; 0 tests it only at the end", ge=0, le=10**9
     )
@@ -109,7 +122,12 @@ class Settings(BaseModel):
         "backprop", "how the weights of a network are learned"
     )
     lr: float = _training(0.01, "learning rate", gt=0)
-    num_epochs: int = _training(5, "number of passes through the training samples", ge=1, le=10**6)
+    num_epochs: int = _training(
+        5,
+        "number of passes through the training samples; in an environment, of rounds of candidates or proposals",
+        ge=1,
+        le=10**6,
+    )
     optimizer: Annotated[str, Names(_optimizer_names)] = _training("adam", "how gradients become weight changes")
     loss: Literal["auto", "cross_entropy", "mean_squared_error"] = _training(
         "auto", "what is minimized; auto is cross entropy for classes, else the squared error"
@@ -139,7 +157,10 @@ class Settings(BaseModel):
     p_initial_add_node: float = _architecture(
         0.5, "probability of each initial connection to be split by a node at the start", ge=0, le=1
     )
-    bias: bool = _architecture(False, "whether a bias node is connected to every hidden and output node")
+    bias: bool = _architecture(False, "whether there is a bias node, which is always 1")
+    bias_connections: Literal["all", "evolved"] = _architecture(
+        "all", "whether the bias node is connected to every hidden and output node, or evolves as an input does"
+    )
     weight_init: Annotated[str, Names(lambda: WEIGHT_INITS)] = _architecture(
         "normal", "new weights: normal with deviation 0.1, or scaled by the number of incoming connections"
     )
@@ -162,7 +183,10 @@ class Settings(BaseModel):
     dataset: Annotated[str, Names(_dataset_names, _is_dataset)] = _task(
         "digits", "name of a data set, or path of a table of your own"
     )
-    env_name: Text | None = _task(None, "name of a Gymnasium environment")
+    env_name: Text | None = _task(
+        None,
+        "environment to act in instead of a data set: CartPoleSwingUp, Snake, or the id of a Gymnasium environment",
+    )
     data_dir: Text | None = _task(None, "folder with the files of the data set, looked into before downloading")
     validation_ratio: float = _task(0.0, "fraction of the training samples held out for validation", ge=0, lt=1)
     test_ratio: float = _task(
@@ -184,7 +208,9 @@ class Settings(BaseModel):
     kernel: Annotated[str, Names(lambda: KERNELS)] = _computation(
         "numba", "what computes networks; reference is slow and readable"
     )
-    take_argmax_action: bool = _computation(False, "whether the action is the index of the largest output")
+    take_argmax_action: bool | None = _computation(
+        None, "whether the action is the index of the largest output; null decides by the environment"
+    )
     use_cuda: bool = _computation(False, "whether to compute with PyTorch on a CUDA device")
     use_torch: bool = _computation(False, "whether to compute with PyTorch")
     seed: int = _computation(0, "decides every random choice; the same seed gives the same result", ge=0, le=2**63 - 1)
@@ -198,6 +224,11 @@ class Settings(BaseModel):
     checkpoint_every: int = _output(
         1, "number of generations, or epochs without evolution, between checkpoints", ge=1, le=10**9
     )
+
+    @property
+    def is_weight_agnostic(self) -> bool:
+        """Whether networks are tried with shared weights instead of learning."""
+        return self.shared_weights is not None
 
     @property
     def evolves(self) -> bool:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from topoevo.evolution import Evaluation
-from topoevo.experiment.evaluators import DatasetEvaluator, SharedData
+from topoevo.experiment.problem import Conditions, Evaluator
 from topoevo.genome import Genome
 from topoevo.seeds import Stream
 
@@ -70,9 +70,9 @@ class Workers:
 
     def evaluate(
         self,
-        evaluator: DatasetEvaluator,
+        evaluator: Evaluator[Any],
         genomes: Sequence[Genome],
-        shared: SharedData,
+        shared: Conditions,
         *,
         stream: Stream = Stream.LEARNING,
         generation: int,
@@ -105,9 +105,9 @@ class Workers:
 
     def _results(
         self,
-        evaluator: DatasetEvaluator,
+        evaluator: Evaluator[Any],
         genomes: Sequence[Genome],
-        shared: SharedData,
+        shared: Conditions,
         address: tuple[Stream, int],
         order: list[int],
         on_wait: Callable[[], None],
@@ -122,7 +122,7 @@ class Workers:
         portions = [order[start::num_portions] for start in range(num_portions)]
         calls = [(evaluator, [genomes[i] for i in portion], shared, address, portion) for portion in portions]
         if self._threads is not None:
-            shared.batches  # noqa: B018 - laid out once, before several threads ask for it
+            shared.prepare()
             waiting = {self._threads.submit(_evaluate_portion, *call) for call in calls}
             while waiting:
                 done, waiting = wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
@@ -142,9 +142,9 @@ class Workers:
 
 
 def _evaluate_portion(
-    evaluator: DatasetEvaluator,
+    evaluator: Evaluator[Any],
     genomes: list[Genome],
-    shared: SharedData,
+    shared: Conditions,
     address: tuple[Stream, int],
     indices: list[int],
 ) -> list[tuple[int, Evaluation]]:

@@ -84,6 +84,7 @@ class Genome:
         tracker: InnovationTracker,
         rng: np.random.Generator,
         bias: bool = False,
+        evolved_bias: bool = False,
         output_activation: str = "linear",
         max_connections: int | None = None,
     ) -> Genome:
@@ -100,7 +101,9 @@ class Genome:
         rng
             Generator of this genome.
         bias
-            Whether there is a bias node; it is connected to every output.
+            Whether there is a bias node.
+        evolved_bias
+            Whether the bias node is connected like an input, with probability `p_enabled`, instead of to every output.
         output_activation
             Name of the outputs' activation.
         max_connections
@@ -130,7 +133,8 @@ class Genome:
         input_rows, output_rows = np.nonzero(drawn)
         pairs = [(int(inputs[i]), int(outputs[o])) for i, o in zip(input_rows, output_rows, strict=True)]
         if bias:
-            pairs += [(num_inputs, int(output)) for output in outputs]
+            fed = outputs[rng.random(num_outputs) < p_enabled] if evolved_bias else outputs
+            pairs += [(num_inputs, int(output)) for output in fed]
         return Genome(nodes, _new_connections(sorted((tracker.connection(s, t), s, t, UNSET) for s, t in pairs)))
 
     # -- what it is ---------------------------------------------------------------------------------------------

@@ -319,6 +319,8 @@ class Kernel(ABC):
 
     #: The loops over minibatches; a learning rule names the one that it uses.
     LOOPS: ClassVar[tuple[str, ...]] = ("train", "train_by_perturbations", "train_by_proposals")
+    #: The loops over samples that change no weight; prepared like those of `LOOPS`.
+    SCORING_LOOPS: ClassVar[tuple[str, ...]] = ("shared_weight_scores",)
 
     def needs_compilation(self, loop: str = "train") -> bool:
         """Return whether the first training will have to wait for a compiler.
@@ -326,7 +328,7 @@ class Kernel(ABC):
         Parameters
         ----------
         loop
-            One of `LOOPS`.
+            One of `LOOPS` or `SCORING_LOOPS`.
         """
         return False
 
@@ -336,7 +338,7 @@ class Kernel(ABC):
         Parameters
         ----------
         loop
-            One of `LOOPS`.
+            One of `LOOPS` or `SCORING_LOOPS`.
         """
 
     @abstractmethod
@@ -484,6 +486,47 @@ class Kernel(ABC):
     def outputs(self, network: Network, weights: Floats, batches: Batches) -> Floats:
         """Return the output activities for all samples, float32 [num_outputs, num_samples]."""
 
+    def shared_weight_outputs(self, network: Network, shared_weights: Floats, batches: Batches) -> Floats:
+        """Return the output activities under each of several weights that all edges share.
+
+        Parameters
+        ----------
+        shared_weights
+            float32 [num_weights].
+
+        Returns
+        -------
+        float32 [num_weights, num_outputs, num_samples]
+        """
+        outputs = np.empty((len(shared_weights), network.num_outputs, batches.num_samples), np.float32)
+        for one, weight in zip(outputs, shared_weights, strict=True):
+            one[:] = self.outputs(network, np.full(network.num_edges, weight, np.float32), batches)
+        return outputs
+
+    def shared_weight_scores(
+        self, network: Network, shared_weights: Floats, batches: Batches, loss: Loss
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean loss and accuracy under each of several weights that all edges share.
+
+        Parameters
+        ----------
+        shared_weights
+            float32 [num_weights].
+        batches
+            The samples; the means are over all of them, however they are cut.
+
+        Returns
+        -------
+        losses, accuracies : ndarray of float64 [num_weights]
+            Cross entropies by way of log-softmax. A loss that is not finite is returned as it is, and the accuracy
+            beside it means nothing. Accuracy is NaN for regression.
+        """
+        parts = [targets[:, :size] for targets, size in zip(batches.targets, batches.sizes, strict=True)]
+        targets = np.concatenate(parts, axis=1)
+        outputs = self.shared_weight_outputs(network, shared_weights, batches)
+        found = np.array([mean_scores(loss, one, targets) for one in outputs]).reshape(-1, 2)
+        return found[:, 0], found[:, 1]
+
 
 def learning_rate(optimization: Optimization, step: int, num_steps: int) -> float:
     """Return the learning rate of one of `num_steps` steps, the first being number 0; beyond the last it stays."""
@@ -491,3 +534,41 @@ def learning_rate(optimization: Optimization, step: int, num_steps: int) -> floa
     if optimization.schedule is Schedule.COSINE:
         progress = 0.5 * (1.0 - math.cos(math.pi * progress))
     return optimization.lr * (1.0 - (1.0 - optimization.final_lr_ratio) * progress)
+
+
+def target_values(loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
+    """Return what outputs are compared with by a squared error, [num_outputs, num_samples].
+
+    Parameters
+    ----------
+    loss, outputs, targets
+        See `Kernel.output_errors`.
+    """
+    if loss is Loss.MEAN_SQUARED_ERROR:
+        return targets  # type: ignore[return-value]
+    values: Floats = (np.arange(len(outputs))[:, None] == targets).astype(outputs.dtype)
+    return values
+
+
+def mean_scores(loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> tuple[float, float]:
+    """Return the mean loss, and the fraction of right answers or NaN.
+
+    Parameters
+    ----------
+    loss, outputs, targets
+        See `Kernel.output_errors`.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if loss is Loss.CROSS_ENTROPY:
+            right = outputs[targets[0].astype(np.int64), np.arange(outputs.shape[1])]
+            mean = float(np.mean(_log_sum_exp(outputs) - right, dtype=np.float64))
+        else:
+            mean = float(np.mean((outputs - target_values(loss, outputs, targets)) ** 2, dtype=np.float64))
+    return mean, float(np.mean(outputs.argmax(axis=0) == targets[0])) if loss.has_classes else math.nan
+
+
+def _log_sum_exp(outputs: Floats) -> Floats:
+    """log(sum(exp(outputs))) over outputs, without overflow."""
+    top = outputs.max(axis=0)
+    result: Floats = top + np.log(np.exp(outputs - top).sum(axis=0))
+    return result

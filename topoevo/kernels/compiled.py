@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.kernels import loops, primitives
+from topoevo.kernels import shared_weights as shared_weight_loops
 from topoevo.kernels.base import (
     Batches,
     Floats,
@@ -56,12 +57,14 @@ class CompiledKernel(Kernel):
 
     def needs_compilation(self, loop: str = "train") -> bool:
         """See `Kernel.needs_compilation`."""
-        compiled = getattr(loops, loop)
+        module = shared_weight_loops if loop in self.SCORING_LOOPS else loops
+        compiled = getattr(module, loop)
         if compiled.signatures:
             return False
         # numba has a folder for each place that a source file lies in.
         python = f"py{sys.version_info.major}{sys.version_info.minor}"
-        return not any(Path(compiled.stats.cache_path).glob(f"loops.{loop}-*.{python}*.nbc"))
+        module_name = module.__name__.rpartition(".")[2]
+        return not any(Path(compiled.stats.cache_path).glob(f"{module_name}.{loop}-*.{python}*.nbc"))
 
     def prepare(self, loop: str = "train") -> None:
         """Compile what training by a loop and scoring need, or load it from the cache."""
@@ -83,6 +86,10 @@ class CompiledKernel(Kernel):
         learning = (OptimizerState.zeros(1), batches, np.zeros(1, np.int32), Loss.CROSS_ENTROPY)
         plastic, optimization = np.ones(1, np.bool_), Optimization(UpdateRule.SGD, 0.0)
         rng = np.random.default_rng(0)
+        if loop in self.SCORING_LOOPS:
+            self.shared_weight_scores(network, weights, batches, Loss.CROSS_ENTROPY)
+            self.shared_weight_outputs(network, weights, batches)
+            return
         if loop == "train":
             self.train(network, weights, Plasticity(plastic), optimization, *learning)
         elif loop == "train_by_perturbations":
@@ -282,6 +289,31 @@ class CompiledKernel(Kernel):
         outputs = np.empty((network.num_outputs, batches.num_samples), np.float32)
         loops.outputs(*_incoming(network), *_frozen(weights, batches.inputs, batches.sizes), outputs)
         return outputs
+
+    def shared_weight_outputs(self, network: Network, shared_weights: Floats, batches: Batches) -> Floats:
+        """See `Kernel.shared_weight_outputs`."""
+        check_inputs(network, batches.inputs.shape[1])
+        weights = np.asarray(shared_weights, np.float32)
+        outputs = np.empty((len(weights), network.num_outputs, batches.num_samples), np.float32)
+        shared_weight_loops.shared_weight_outputs(
+            *_incoming(network), *_frozen(weights, batches.inputs, batches.sizes), outputs
+        )
+        return outputs
+
+    def shared_weight_scores(
+        self, network: Network, shared_weights: Floats, batches: Batches, loss: Loss
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """See `Kernel.shared_weight_scores`."""
+        check_inputs(network, batches.inputs.shape[1])
+        check_targets(network.num_outputs, loss, batches.targets)
+        weights = np.asarray(shared_weights, np.float32)
+        losses, accuracies = np.empty((2, len(weights)))
+        shared_weight_loops.shared_weight_scores(
+            *_incoming(network),
+            *_frozen(weights, batches.inputs, *_labels_and_values(loss, batches.targets), batches.sizes),
+            int(loss), losses, accuracies,
+        )  # fmt: skip
+        return losses, accuracies
 
 
 def _frozen(*arrays: NDArray[Any]) -> list[NDArray[Any]]:

@@ -5,7 +5,6 @@ Every primitive keeps the dtype of the weights, so that the same code checks gra
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -22,12 +21,14 @@ from topoevo.kernels.base import (
     Perturbations,
     Plasticity,
     Proposals,
-    Shaping,
     StepScores,
     UpdateRule,
     learning_rate,
+    mean_scores,
+    target_values,
 )
 from topoevo.kernels.checks import check_inputs, check_plasticity, check_training
+from topoevo.kernels.objectives import Objective, estimate_gradient, walk
 from topoevo.network import Network
 
 
@@ -56,8 +57,8 @@ class ReferenceKernel(Kernel):
             errors: Floats = exponentials / exponentials.sum(axis=0)
             errors[targets[0].astype(np.int64), np.arange(outputs.shape[1])] -= 1.0
             return errors
-        difference: Floats = ((outputs - _values(loss, outputs, targets)) * (2.0 / len(outputs))).astype(outputs.dtype)
-        return difference
+        difference = outputs - target_values(loss, outputs, targets)
+        return (difference * (2.0 / len(outputs))).astype(outputs.dtype)
 
     def backward(
         self, network: Network, feedback: Floats, weighted_inputs: Floats, activities: Floats, output_errors: Floats
@@ -168,7 +169,7 @@ class ReferenceKernel(Kernel):
             inputs, targets = _samples(batches, batch)
             weighted_inputs, activities = self.forward(network, weights, inputs)
             outputs = activities[-network.num_outputs :]
-            score = _mean_scores(loss, outputs, targets)
+            score = mean_scores(loss, outputs, targets)
             if not np.isfinite(score[0]):
                 break
             losses[step], accuracies[step] = score
@@ -206,21 +207,14 @@ class ReferenceKernel(Kernel):
         check_training(network, weights, batches, order, loss)
         losses, accuracies = np.full((2, len(order)), np.nan)
         num_steps = state.num_steps or state.steps + len(order)
-        p = perturbations
-        num_noises = p.num_candidates // 2 if p.antithetic else p.num_candidates
         for step, batch in enumerate(order):
             inputs, targets = _samples(batches, batch)
-            noise = np.zeros((num_noises, network.num_edges), weights.dtype)
-            noise[:, plastic] = rng.standard_normal((num_noises, np.count_nonzero(plastic)), np.float32)
-            directions = np.concatenate([noise, -noise]) if p.antithetic else noise
             score = self._score(network, weights, loss, inputs, targets)
-            candidates = [weights + (p.sigma * n).astype(weights.dtype) for n in directions]
-            found = np.array([self._score(network, w, loss, inputs, targets)[0] for w in candidates])
+            objective = self._objective(network, loss, inputs, targets)
+            gradient, found = estimate_gradient(objective, weights, plastic, perturbations, rng)
             if not np.isfinite([*found, score[0]]).all():
                 break
             losses[step], accuracies[step] = score
-            shaped = shaped_losses(found, p.shaping, p.sigma).astype(weights.dtype)
-            gradient = shaped @ directions / weights.dtype.type(p.num_candidates)
             lr = learning_rate(optimization, state.steps, num_steps)
             self.update(optimization, state, weights, gradient, plastic, lr=lr)
         return StepScores(losses, accuracies)
@@ -245,19 +239,8 @@ class ReferenceKernel(Kernel):
             if not np.isfinite(score[0]):
                 break
             losses[step], accuracies[step] = score
-            present, num_accepted = score[0], 0
-            for _ in range(proposals.num_per_step):
-                noise = rng.standard_normal(network.num_edges, np.float32)
-                candidate = weights + (state.scale * proposals.deviation * noise).astype(weights.dtype)
-                proposed, _ = self._score(network, candidate, loss, inputs, targets)
-                accepted = _accepts(proposed - present, proposals.beta, rng)
-                if accepted:
-                    weights[:] = candidate
-                    present = proposed
-                    num_accepted += 1
-                if proposals.target_acceptance > 0:
-                    state.scale *= math.exp(proposals.GAIN * (accepted - proposals.target_acceptance))
-            acceptances[step] = num_accepted / proposals.num_per_step
+            objective = self._objective(network, loss, inputs, targets)
+            _, acceptances[step] = walk(objective, weights, score[0], proposals, state, rng)
             state.steps += 1
         return StepScores(losses, accuracies, acceptances)
 
@@ -266,7 +249,13 @@ class ReferenceKernel(Kernel):
     ) -> tuple[float, float]:
         """Mean loss and accuracy of given weights."""
         _, activities = self.forward(network, weights, inputs)
-        return _mean_scores(loss, activities[-network.num_outputs :], targets)
+        return mean_scores(loss, activities[-network.num_outputs :], targets)
+
+    def _objective(
+        self, network: Network, loss: Loss, inputs: Floats, targets: NDArray[np.int32] | Floats
+    ) -> Objective:
+        """Losses of candidate weights on one minibatch."""
+        return lambda candidates: np.array([self._score(network, w, loss, inputs, targets)[0] for w in candidates])
 
     def outputs(self, network: Network, weights: Floats, batches: Batches) -> Floats:
         """See `Kernel.outputs`."""
@@ -276,36 +265,6 @@ class ReferenceKernel(Kernel):
             _, activities = self.forward(network, weights, inputs[:, :size])
             parts.append(activities[-network.num_outputs :])
         return np.concatenate(parts, axis=1)
-
-
-def shaped_losses(losses: NDArray[np.float64], shaping: Shaping, sigma: float) -> NDArray[np.float64]:
-    """Return what an evolution strategy makes of the losses of its candidates; see `Shaping`.
-
-    Equal losses share their rank; candidates that are all equal say nothing, whatever the shaping.
-
-    Parameters
-    ----------
-    losses
-        float64 [num_candidates].
-    shaping, sigma
-        See `Perturbations`.
-    """
-    if shaping is Shaping.RAW:
-        return losses / sigma
-    if shaping is Shaping.CENTERED_RANKS:
-        below = (losses[:, None] > losses).sum(axis=1)
-        ties = (losses[:, None] == losses).sum(axis=1) - 1
-        ranks: NDArray[np.float64] = (below + 0.5 * ties) / (len(losses) - 1) - 0.5
-        return ranks
-    deviation = losses.std()
-    return (losses - losses.mean()) / deviation if deviation > 0 else np.zeros_like(losses)
-
-
-def _accepts(increase: float, beta: float, rng: np.random.Generator) -> bool:
-    """Whether a Metropolis walk takes a step that increases the loss by so much; never one to a loss that is NaN."""
-    if math.isinf(beta):
-        return increase <= 0
-    return rng.random() < math.exp(min(-beta * increase, 0.0))
 
 
 def _samples(batches: Batches, batch: int) -> tuple[Floats, NDArray[np.int32] | Floats]:
@@ -328,32 +287,6 @@ def _errors_of_outputs(network: Network, weighted_inputs: Floats, activities: Fl
     for k, row in enumerate(range(first_output, network.num_nodes)):
         errors[row] = _slope(network, row, weighted_inputs, activities) * output_errors[k]
     return errors
-
-
-def _values(loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
-    """What outputs are compared with by a squared error."""
-    if loss is Loss.MEAN_SQUARED_ERROR:
-        return targets  # type: ignore[return-value]
-    values: Floats = (np.arange(len(outputs))[:, None] == targets).astype(outputs.dtype)
-    return values
-
-
-def _log_sum_exp(outputs: Floats) -> Floats:
-    """log(sum(exp(outputs))) over outputs, without overflow."""
-    top = outputs.max(axis=0)
-    result: Floats = top + np.log(np.exp(outputs - top).sum(axis=0))
-    return result
-
-
-def _mean_scores(loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> tuple[float, float]:
-    """Mean loss, and the fraction of right answers or NaN."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if loss is Loss.CROSS_ENTROPY:
-            right = outputs[targets[0].astype(np.int64), np.arange(outputs.shape[1])]
-            mean = float(np.mean(_log_sum_exp(outputs) - right, dtype=np.float64))
-        else:
-            mean = float(np.mean((outputs - _values(loss, outputs, targets)) ** 2, dtype=np.float64))
-    return mean, float(np.mean(outputs.argmax(axis=0) == targets[0])) if loss.has_classes else math.nan
 
 
 KERNEL = ReferenceKernel()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.kernels import Batches, Kernel, Loss, Optimization, OptimizerState, Plasticity, StepScores
+from topoevo.kernels.objectives import Objective
 from topoevo.learning.history import TrainingHistory
 from topoevo.network import Network
 from topoevo.registry import Registry, option
@@ -102,7 +103,7 @@ class LearningRule(ABC):
     """A rule that trains the weights of a given network.
 
     A subclass says in `_plasticity` which edges learn and how errors reach them; the loop over minibatches is the
-    kernel's. A rule that learns from losses alone overrides `train`, too.
+    kernel's. A rule that learns from losses alone overrides `train` and `follow`, too.
     """
 
     name: ClassVar[str]
@@ -118,6 +119,10 @@ class LearningRule(ABC):
     follows_gradient: ClassVar[bool] = True
     #: Whether errors travel along weights of their own, which a seed decides.
     has_feedback: ClassVar[bool] = False
+    #: Whether it needs nothing but a score of the weights, so that it learns in environments, too, by `follow`.
+    follows_scores: ClassVar[bool] = False
+    #: Whether weights change at all.
+    changes_weights: ClassVar[bool] = True
     #: What may help if the loss becomes infinite, in settings as a user calls them.
     remedy: ClassVar[str] = "a smaller lr, or max_grad_norm"
 
@@ -198,3 +203,36 @@ class LearningRule(ABC):
             order,
             learner.loss,
         )
+
+    def follow(
+        self,
+        objective: Objective,
+        network: Network,
+        weights: NDArray[np.float32],
+        *,
+        kernel: Kernel,
+        optimization: Optimization,
+        rng: np.random.Generator,
+        num_steps: int,
+    ) -> NDArray[np.float32]:
+        """Return the weights, float32 [num_edges], that steps down an objective lead to.
+
+        Every rule that `follows_scores` has such steps.
+
+        Parameters
+        ----------
+        objective
+            Loss of every row of candidate weights, for example their mean return with the sign changed. The same in
+            all steps.
+        network
+            The network whose weights they are.
+        weights
+            Where learning starts, float32 [num_edges]; left as they are.
+        kernel, optimization
+            Backend and settings of the weight update.
+        rng
+            For everything that is tried at random.
+        num_steps
+            Of the whole training, over which the learning rate changes.
+        """
+        raise NotImplementedError(f"{self.name} needs to know more than scores")

@@ -12,7 +12,18 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.kernels import Batches, Perturbations, Plasticity, Shaping, StepScores
+from topoevo.kernels import (
+    Batches,
+    Kernel,
+    Optimization,
+    OptimizerState,
+    Perturbations,
+    Plasticity,
+    Shaping,
+    StepScores,
+)
+from topoevo.kernels.base import learning_rate
+from topoevo.kernels.objectives import Objective, estimate_gradient
 from topoevo.learning.base import LEARNING_RULES, Learner, LearningRule
 from topoevo.network import Network
 from topoevo.registry import option
@@ -25,6 +36,7 @@ class EvolutionStrategy(LearningRule):
 
     name: ClassVar[str] = "evolution_strategy"
     needs_derivatives: ClassVar[bool] = False
+    follows_scores: ClassVar[bool] = True
     loop: ClassVar[str] = "train_by_perturbations"
     needs_output_derivatives: ClassVar[bool] = False
     remedy: ClassVar[str] = "a smaller evolution_strategy_sigma or lr"
@@ -39,13 +51,18 @@ class EvolutionStrategy(LearningRule):
     def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
         return Plasticity(np.ones(network.num_edges, np.bool_), propagate=False)
 
+    @property
+    def _perturbations(self) -> Perturbations:
+        """The options as backends take them."""
+        return Perturbations(self.num_candidates, self.sigma, self.antithetic, Shaping[self.shaping.upper()])
+
     def train(self, learner: Learner, batches: Batches, order: NDArray[np.int32]) -> StepScores:
         """See `LearningRule.train`."""
         return learner.kernel.train_by_perturbations(
             learner.network,
             learner.weights,
             learner.plasticity.plastic,
-            Perturbations(self.num_candidates, self.sigma, self.antithetic, Shaping[self.shaping.upper()]),
+            self._perturbations,
             learner.optimization,
             learner.state,
             batches,
@@ -53,3 +70,23 @@ class EvolutionStrategy(LearningRule):
             learner.loss,
             learner.rng,
         )
+
+    def follow(
+        self,
+        objective: Objective,
+        network: Network,
+        weights: NDArray[np.float32],
+        *,
+        kernel: Kernel,
+        optimization: Optimization,
+        rng: np.random.Generator,
+        num_steps: int,
+    ) -> NDArray[np.float32]:
+        """See `LearningRule.follow`; a step asks for all candidates at once."""
+        weights, state = np.array(weights, np.float32), OptimizerState.zeros(network.num_edges)
+        plastic = self.plasticity(network).plastic
+        for step in range(num_steps):
+            gradient, _ = estimate_gradient(objective, weights, plastic, self._perturbations, rng)
+            lr = learning_rate(optimization, step, num_steps)
+            kernel.update(optimization, state, weights, gradient, plastic, lr=lr)
+        return weights

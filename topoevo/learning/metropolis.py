@@ -14,7 +14,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.kernels import Batches, Plasticity, Proposals, StepScores
+from topoevo.kernels import Batches, Kernel, Optimization, OptimizerState, Plasticity, Proposals, StepScores
+from topoevo.kernels.objectives import Objective, walk
 from topoevo.learning.base import LEARNING_RULES, Learner, LearningRule
 from topoevo.network import Network
 from topoevo.registry import option
@@ -29,6 +30,7 @@ class Metropolis(LearningRule):
     needs_optimizer: ClassVar[bool] = False
     follows_gradient: ClassVar[bool] = False
     needs_derivatives: ClassVar[bool] = False
+    follows_scores: ClassVar[bool] = True
     loop: ClassVar[str] = "train_by_proposals"
     needs_output_derivatives: ClassVar[bool] = False
     remedy: ClassVar[str] = "a smaller metropolis_sigma, a larger metropolis_beta, or metropolis_target_acceptance"
@@ -58,14 +60,33 @@ class Metropolis(LearningRule):
             deviations /= np.sqrt(np.maximum(num_inputs[layer] / num_nodes[layer], 1))
         return np.where(plastic, deviations, 0.0)
 
+    def _proposals(self, network: Network, plastic: NDArray[np.bool_]) -> Proposals:
+        """The options as backends take them."""
+        deviations = self.deviations(network, plastic)
+        return Proposals(deviations, self.beta, self.num_proposals, self.target_acceptance)
+
     def train(self, learner: Learner, batches: Batches, order: NDArray[np.int32]) -> StepScores:
         """See `LearningRule.train`."""
-        proposals = Proposals(
-            self.deviations(learner.network, learner.plasticity.plastic),
-            self.beta,
-            self.num_proposals,
-            self.target_acceptance,
-        )
+        proposals = self._proposals(learner.network, learner.plasticity.plastic)
         return learner.kernel.train_by_proposals(
             learner.network, learner.weights, proposals, learner.state, batches, order, learner.loss, learner.rng
         )
+
+    def follow(
+        self,
+        objective: Objective,
+        network: Network,
+        weights: NDArray[np.float32],
+        *,
+        kernel: Kernel,
+        optimization: Optimization,
+        rng: np.random.Generator,
+        num_steps: int,
+    ) -> NDArray[np.float32]:
+        """See `LearningRule.follow`; a step asks for one proposal after the other."""
+        weights, state = np.array(weights, np.float32), OptimizerState.zeros(network.num_edges)
+        proposals = self._proposals(network, self.plasticity(network).plastic)
+        loss = float(objective(weights[np.newaxis])[0])
+        for _ in range(num_steps):
+            loss, _ = walk(objective, weights, loss, proposals, state, rng)
+        return weights

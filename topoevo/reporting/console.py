@@ -59,10 +59,11 @@ class ConsoleObserver(Observer):
         """Say what is evolved or trained, and start the display."""
         self._watched = run
         params, task = run.params, run.task
-        held_out = "" if task.validation is None else f"{len(task.validation)} validation, "
-        sizes = f"{len(task.train)} training, {held_out}{len(task.test)} test samples"
-        self._say(f"{task.name}: {task.num_inputs} inputs, {task.num_outputs} outputs; {sizes}")
+        self._say(f"{task.name}: {task.num_inputs} inputs, {task.num_outputs} outputs; {task.description}")
         how = f"{params.learning_rule} with seed {params.seed}"
+        if params.shared_weights is not None:
+            weights = ", ".join(f"{weight:g}" for weight in params.shared_weights)
+            how = f"shared weights {weights}, seed {params.seed}"
         if params.evolves:
             length = count(params.num_generations, "generation")
             when = f"from generation {run.num_done} on, {length} in all" if run.num_done else f"for {length}"

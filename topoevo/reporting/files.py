@@ -240,6 +240,13 @@ def _champion_result(champion: Champion) -> dict[str, Any]:
         "layers": num_layers(champion.individual),
         "generation": champion.generation,
     }
+    if champion.train.best_reward is not None:
+        found |= {
+            "best_reward": champion.train.best_reward,
+            "test_best_reward": None if test is None else test.best_reward,
+        }
+    if test is not None:
+        found |= {f"test_{name}": value for name, value in test.measures.items()}
     if champion.train.rmse is not None:
         found |= {"rmse": champion.train.rmse, "test_rmse": None if test is None else test.rmse}
     return found

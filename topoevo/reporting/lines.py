@@ -104,7 +104,7 @@ def champion_rows(champion: Champion) -> list[tuple[str, str]]:
     rows = []
     for name, score in (("test", champion.test), ("validation", champion.validation), ("training", champion.train)):
         if score is not None:
-            rows.append((f"{name} {_measure(score)}", _value(score)))
+            rows += [(f"{name} {words}", value) for words, value in _values(score)]
     genome = champion.individual.genome
     rows += [
         ("connections", str(genome.complexity.connections)),
@@ -157,7 +157,9 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
             rows.append(("train further", f"{resume} --num_epochs {2 * params.num_epochs}"))
     if run.champion.exists():
         rows.append(("evaluate it", f"{program} evaluate {shlex.quote(folder)}"))
-        if params.dataset.endswith((".csv", ".npz")):
+        if params.env_name is not None:
+            rows.append(("watch it", f"{program} play {shlex.quote(folder)}"))
+        elif params.dataset.endswith((".csv", ".npz")):
             rows.append(("predict new rows", f"{program} predict {shlex.quote(folder)} new.csv"))
         rows.append(("use it in Python", f"import topoevo; network = topoevo.load_network({folder!r})"))
     return rows
@@ -200,18 +202,21 @@ def _short_measure(score: TaskScore) -> str:
     return "" if score.rmse is None else f"RMSE {score.rmse:10.5g}"
 
 
-def _measure(score: TaskScore) -> str:
-    """What a score is called."""
+def _values(score: TaskScore) -> list[tuple[str, str]]:
+    """A score as pairs of what it is called and its digits."""
+    under = "" if score.best_reward is None else " with the best shared weight"
     if score.accuracy is not None:
-        return "accuracy"
-    return "error (RMSE)" if score.rmse is not None else "reward"
-
-
-def _value(score: TaskScore) -> str:
-    """A score in digits."""
-    if score.accuracy is not None:
-        return f"{score.accuracy:.4f}"
-    return f"{score.reward:.6g}" if score.rmse is None else f"{score.rmse:.6g}"
+        return [(f"accuracy{under}", f"{score.accuracy:.4f}")]
+    if score.rmse is not None:
+        return [(f"error (RMSE){under}", f"{score.rmse:.6g}")]
+    found = [(f"mean {name}", f"{value:.4g}") for name, value in score.measures.items()]
+    if score.best_reward is None:
+        return [("reward", f"{score.reward:.6g}"), *found]
+    return [
+        ("reward, mean over shared weights", f"{score.reward:.6g}"),
+        (f"reward{under}", f"{score.best_reward:.6g}"),
+        *((f"{name}{under}", value) for name, value in found),
+    ]
 
 
 def _programs() -> tuple[str, str]:

@@ -14,20 +14,24 @@ from topoevo.experiment.records import Champion, EpochRecord, GenerationRecord, 
 #: Every measure of a generation, in the order of the columns; the list never depends on the run.
 MEASURES = (
     "best/reward",
+    "best/best_reward",
     "best/accuracy",
     "best/connections",
     "champion/reward",
+    "champion/best_reward",
     "champion/accuracy",
     "champion/rmse",
     "champion/validation_reward",
     "champion/validation_accuracy",
     "champion/validation_rmse",
     "champion/test_reward",
+    "champion/test_best_reward",
     "champion/test_accuracy",
     "champion/test_rmse",
     "champion/connections",
     "population/reward_mean",
     "population/reward_std",
+    "population/best_reward_max",
     "population/reward_min",
     "population/accuracy_mean",
     "population/failures",
@@ -81,13 +85,16 @@ def measures_of(record: GenerationRecord) -> dict[str, float | None]:
     best = record.best
     rewards = np.array([member.reward for member in members])
     rewards = rewards[np.isfinite(rewards)]
+    best_rewards = [m.evaluation.best_reward for m in members if m.evaluation is not None and not m.has_failed]
     found: dict[str, float | None] = dict.fromkeys(MEASURES)
     found |= {
         "best/reward": best.reward,
+        "best/best_reward": None if best.evaluation is None else best.evaluation.best_reward,
         "best/accuracy": None if best.evaluation is None else best.evaluation.accuracy,
         "best/connections": best.genome.complexity.connections,
         "population/reward_mean": _reduced(np.mean, rewards),
         "population/reward_std": _reduced(np.std, rewards),
+        "population/best_reward_max": _reduced(np.max, best_rewards),
         "population/reward_min": _reduced(np.min, rewards),
         "population/accuracy_mean": _reduced(np.mean, accuracies(members)),
         "population/failures": record.num_failures,
@@ -132,7 +139,9 @@ def champion_measures(champion: Champion) -> dict[str, float | None]:
     """Return the measures whose names begin with ``champion/``."""
     found: dict[str, float | None] = {"champion/connections": champion.individual.genome.complexity.connections}
     for prefix, score in (("", champion.train), ("validation_", champion.validation), ("test_", champion.test)):
-        for name in ("reward", "accuracy", "rmse"):
+        for name in ("reward", "best_reward", "accuracy", "rmse"):
+            if f"champion/{prefix}{name}" not in MEASURES:
+                continue
             found[f"champion/{prefix}{name}"] = None if score is None else getattr(score, name)
     return found
 

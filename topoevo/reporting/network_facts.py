@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from topoevo import __version__
+from topoevo.experiment.data import environment_settings_of
 from topoevo.experiment.learning_facts import learning_facts
 from topoevo.reporting.network_file import decimals
 
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from topoevo.evolution import Individual
     from topoevo.experiment.params import Params
     from topoevo.experiment.records import Champion, TaskScore
+    from topoevo.tasks.environments.environment import Environment
     from topoevo.tasks.task import Task
 
 
-def facts_of(champion: Champion, params: Params, task: Task) -> dict[str, Any]:
+def facts_of(champion: Champion, params: Params, task: Task | Environment) -> dict[str, Any]:
     """Return what the file of a champion says about it besides its genes, as JSON values."""
     scores = {"train": champion.train, "validation": champion.validation, "test": champion.test}
     return _facts(
@@ -28,7 +30,9 @@ def facts_of(champion: Champion, params: Params, task: Task) -> dict[str, Any]:
     )
 
 
-def facts_of_individual(individual: Individual, params: Params, task: Task, *, generation: int) -> dict[str, Any]:
+def facts_of_individual(
+    individual: Individual, params: Params, task: Task | Environment, *, generation: int
+) -> dict[str, Any]:
     """Return what the file of any individual says about it besides its genes, as JSON values.
 
     Parameters
@@ -52,22 +56,36 @@ def _data_settings(params: Params) -> dict[str, Any]:
 
 def _score(score: TaskScore) -> dict[str, Any]:
     """A score as JSON."""
-    found = {"reward": score.reward, "accuracy": score.accuracy}
-    return found if score.rmse is None else found | {"rmse": score.rmse}
+    found: dict[str, Any] = {"reward": score.reward, "accuracy": score.accuracy}
+    found |= {name: value for name in ("rmse", "best_reward") if (value := getattr(score, name)) is not None}
+    return found | dict(score.measures)
 
 
-def _facts(
-    individual: Individual, params: Params, task: Task, *, scores: dict[str, Any], generation: int | None
-) -> dict[str, Any]:
-    """Everything that is known of a network beside its genes, as JSON."""
-    genome = individual.genome
+def _task_facts(params: Params, task: Task | Environment) -> dict[str, Any]:
+    """The task, and the settings that lead to it again."""
+    names = {"input_names": list(task.input_names), "output_names": list(task.output_names)}
+    if params.env_name is not None:
+        return {
+            "task": {
+                "name": task.name,
+                "kind": "environment",
+                "loss": None,
+                **names,
+                "input_offset": [0.0] * task.num_inputs,
+                "input_scale": [1.0] * task.num_inputs,
+                "target_offset": [],
+                "target_scale": [],
+                "data": task.provenance,
+            },
+            "environment_settings": environment_settings_of(params),
+        }
+    task = cast("Task", task)
     return {
         "task": {
             "name": task.name,
             "kind": task.kind,
             "loss": task.loss,
-            "input_names": list(task.input_names),
-            "output_names": list(task.output_names),
+            **names,
             "input_offset": decimals(task.input_offset),
             "input_scale": decimals(task.input_scale),
             "target_offset": decimals(task.target_offset),
@@ -75,7 +93,29 @@ def _facts(
             "data": task.provenance,
         },
         "data_settings": _data_settings(params),
-        "learning": learning_facts(params),
+    }
+
+
+def _learning_facts(params: Params) -> dict[str, Any]:
+    """How the weights came about."""
+    if params.shared_weights is not None:
+        return {"shared_weights": list(params.shared_weights)}
+    return {"learning": learning_facts(params)}
+
+
+def _facts(
+    individual: Individual,
+    params: Params,
+    task: Task | Environment,
+    *,
+    scores: dict[str, Any],
+    generation: int | None,
+) -> dict[str, Any]:
+    """Everything that is known of a network beside its genes, as JSON."""
+    genome = individual.genome
+    return {
+        **_task_facts(params, task),
+        **_learning_facts(params),
         "complexity": {
             "connections": genome.complexity.connections,
             "biases": genome.complexity.biases,

@@ -260,20 +260,31 @@ def _document(path: Path) -> Document:
 
 def _content(path: Path) -> Any:
     """The file as JSON values."""
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise NetworkFileError(f"{path}: is no valid JSON: {error}") from None
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a network file.
+
+    Raises
+    ------
+    NetworkFileError
+        If there is no such file, it is too large, or it is no text.
+    """
     try:
         if not path.is_file():
             raise NetworkFileError(f"{path}: {'is no file' if path.exists() else 'there is no such file'}")
         if (size := path.stat().st_size) > MAX_BYTES:
             raise NetworkFileError(f"{path}: has {size} bytes; network files have at most {MAX_BYTES}")
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except OSError as error:
         raise NetworkFileError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise NetworkFileError(f"{path}: is no text in UTF-8") from None
-    try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise NetworkFileError(f"{path}: is no valid JSON: {error}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -45,8 +45,8 @@ class TaskFacts(_Checked):
     """
 
     name: str
-    kind: Literal["classification", "regression"]
-    loss: Literal["cross_entropy", "mean_squared_error", "class_squared_error"]
+    kind: Literal["classification", "regression", "environment"]
+    loss: Literal["cross_entropy", "mean_squared_error", "class_squared_error"] | None
     input_names: list[str]
     output_names: list[str]
     input_offset: list[Number]
@@ -56,7 +56,9 @@ class TaskFacts(_Checked):
 
     @model_validator(mode="after")
     def _check_lengths(self) -> TaskFacts:
-        """Refuse scaling that does not fit the names."""
+        """Refuse scaling that does not fit the names, and samples without a loss."""
+        if (self.loss is None) != (self.kind == "environment"):
+            raise ValueError(f"loss is {self.loss}, kind is {self.kind}")
         columns = len(self.output_names) if self.kind == "regression" else 0
         for name, expected in (("input", len(self.input_names)), ("target", columns)):
             for part in ("offset", "scale"):

@@ -16,10 +16,11 @@ from topoevo.reporting.network_file import NetworkFile
 from topoevo.reporting.picture_scene import make_scene
 
 if TYPE_CHECKING:
+    from topoevo.tasks.environments.environment import Environment
     from topoevo.tasks.task import Task
 
 
-def draw_champion(champion: Champion, task: Task, *files: Path) -> None:
+def draw_champion(champion: Champion, task: Task | Environment, *files: Path) -> None:
     """Draw a champion with its scores and the names of its inputs and outputs; see `draw_network`."""
     scores = []
     for name, score in (("test", champion.test), ("validation", champion.validation), ("training", champion.train)):

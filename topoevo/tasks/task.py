@@ -110,6 +110,12 @@ class Task:
         """Number of classes or target columns."""
         return len(self.output_names)
 
+    @property
+    def description(self) -> str:
+        """Numbers of samples in words."""
+        held_out = "" if self.validation is None else f"{len(self.validation)} validation, "
+        return f"{len(self.train)} training, {held_out}{len(self.test)} test samples"
+
     def score(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> Score:
         """Return loss and accuracy of outputs, computed in float64.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class AddNode(Mutation):
 
     activations: tuple[str, ...] = option(("relu",), "activations that mutation may draw")
     bias: bool = option(False, "whether a bias node is connected to every hidden and output node")
+    bias_connections: Literal["all", "evolved"] = option("all", "connections of the bias node")
     max_connections: int | None = option(None, "largest number of connections that mutation may reach")
 
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
@@ -32,4 +33,6 @@ class AddNode(Mutation):
             return None
         innovation = int(genome.connections["innovation"][rows[rng.integers(len(rows))]])
         activation = self.activations[rng.integers(len(self.activations))]
-        return genome.split(innovation, tracker=tracker, activation=activation, bias=self.bias)
+        return genome.split(
+            innovation, tracker=tracker, activation=activation, bias=self.bias and self.bias_connections == "all"
+        )

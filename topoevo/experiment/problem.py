@@ -1,0 +1,93 @@
+"""What the loop needs to know of a problem, be it samples or an environment, and of how networks are judged on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from topoevo.evolution import Evaluation
+from topoevo.experiment.records import TaskScore
+from topoevo.genome import Genome
+from topoevo.kernels import Kernel
+from topoevo.seeds import Stream
+
+
+class Conditions(Protocol):
+    """What everyone in a generation is compared on: samples in some order, or the seeds of episodes. Picklable."""
+
+    def prepare(self) -> None:
+        """Make what all workers read, once, before several threads ask for it."""
+
+
+Shared = TypeVar("Shared", bound=Conditions, contravariant=True)
+
+
+class Evaluator(Protocol[Shared]):
+    """Judges one genome in a worker. Small enough to be sent to another process."""
+
+    @property
+    def remedy(self) -> str:
+        """What may help where all rewards are undefined, in a few words."""
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Compile what evaluations need, in this process; `say` is told if it takes long."""
+
+    def evaluate(self, genome: Genome, shared: Shared, *, stream: Stream, generation: int, index: int) -> Evaluation:
+        """Return the evaluation of a genome; whatever goes wrong in it is part of the result.
+
+        Parameters
+        ----------
+        genome
+            What is developed and judged.
+        shared
+            What everyone is compared on.
+        stream, generation, index
+            Address of the random numbers of this evaluation.
+        """
+
+
+class Problem(Protocol):
+    """Hands out conditions, and scores champions; lives in the parent process."""
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a separate part for choosing champions."""
+
+    def shared(self, stream: Stream, generation: int, *, num_epochs: int | None = None) -> Any:
+        """Return the conditions of one generation.
+
+        Parameters
+        ----------
+        stream
+            ``SHARED`` for a generation, ``CONFIRMATION`` for a champion candidate.
+        generation
+            Number of the generation.
+        num_epochs
+            Of training to the end; None stands for what the settings have for a generation.
+        """
+
+    def confirmed(self, genome: Genome, evaluation: Evaluation, kernel: Kernel) -> TaskScore:
+        """Return the score that a confirming evaluation has led to.
+
+        Parameters
+        ----------
+        genome
+            With the weights of the evaluation.
+        evaluation
+            Under the conditions of a confirmation.
+        kernel
+            Backend.
+        """
+
+    def score(self, part: str, genome: Genome, kernel: Kernel) -> TaskScore:
+        """Return how good a genome with given weights is.
+
+        Parameters
+        ----------
+        part
+            ``train``, ``validation`` or ``test``.
+        genome
+            All active connections have weights.
+        kernel
+            Backend.
+        """

@@ -1,0 +1,1 @@
+"""Networks at work: pictures of every moment, one simulation a file, and where they are shown."""

@@ -1,0 +1,1 @@
+"""Environments, one simulation a file, and those of Gymnasium."""
