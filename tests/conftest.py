@@ -132,9 +132,7 @@ def compiled() -> Kernel:
 def wire() -> Callable[..., Network]:
     """Return ``wire(num_inputs, num_outputs, edges, activation)``: a network of (input, output) edges of weight 1."""
 
-    def build(
-        num_inputs: int, num_outputs: int, edges: list[tuple[int, int]], activation: str = "linear"
-    ) -> Network:
+    def build(num_inputs: int, num_outputs: int, edges: list[tuple[int, int]], activation: str = "linear") -> Network:
         edges = sorted(edges, key=lambda edge: (edge[1], edge[0]))
         source, target = (np.array([edge[end] for edge in edges], np.int32) for end in (0, 1))
         return Network(

@@ -57,13 +57,18 @@ def test_a_render_mode_that_does_not_exist_is_refused():
         topoevo.gymnasium_api.SimulationEnv("Snake", render_mode="hologram")
 
 
-def test_a_simulation_that_can_be_drawn_is_rendered(monkeypatch):
-    monkeypatch.setattr(
-        SIMULATIONS["Snake"], "draw", lambda self, state: np.full((2, 2, 3), int(state[3]), np.uint8), raising=False
-    )
-    environment = topoevo.gymnasium_api.SimulationEnv("Snake", render_mode="rgb_array")
+@pytest.mark.parametrize("name", SIMULATIONS)
+def test_pictures_follow_the_episode(name):
+    environment = gymnasium.make(f"topoevo/{name}-v0", render_mode="rgb_array")
+    environment.action_space.seed(0)
     environment.reset(seed=0)
-    assert environment.render().tolist() == [[[3, 3, 3]] * 2] * 2
+    first = environment.render()
+    assert first.dtype == np.uint8
+    assert first.shape[2:] == (3,)
+    environment.step(environment.action_space.sample())
+    assert not np.array_equal(environment.render(), first)
+    environment.reset(seed=0)
+    np.testing.assert_array_equal(environment.render(), first)
 
 
 def test_the_module_in_the_id_registers():

@@ -27,19 +27,20 @@ TABLE: dict[str, set[str]] = {
     "kernels": {"network"},
     "tasks": set(),
     "rollouts": {"network", "kernels", "tasks"},
-    "gymnasium_api": {"tasks"},
+    "gymnasium_api": {"tasks", "reporting.films"},
     "learning": {"network", "kernels", "tasks.base"},
     "evolution": {"genome", "variation"},
     "experiment": {"genome", "variation", "network", "kernels", "tasks", "rollouts", "learning", "evolution"},
-    "reporting": {"genome", "evolution", "experiment"},
+    "reporting": {"genome", "evolution", "experiment", "tasks.environments"},
     "trained_network": {"network", "kernels", "tasks", "experiment", "reporting"},
-    "commands": {"tasks", "experiment", "reporting", "trained_network"},
+    "commands": {"network", "tasks", "rollouts", "experiment", "reporting", "trained_network"},
     "cli": {"kernels", "experiment", "reporting", "commands"},
 }
 
 #: Packages that are slow to import or optional.
 HEAVY = {
     "numba", "networkx", "tensorboardX", "matplotlib", "sklearn", "gymnasium", "onnx", "torch", "dask", "ray", "scipy",
+    "PIL", "tkinter", "cma",
 }  # fmt: skip
 
 #: Backends and compiled functions are themselves only imported when they are asked for.

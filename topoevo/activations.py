@@ -51,6 +51,13 @@ class Activation:
     color: str
 
     @property
+    def slope_from_activity(self) -> bool:
+        """Whether ``derivative(y, y)`` is the slope, too: whether the activity tells it without the weighted input."""
+        z = np.append(np.linspace(-3.0, 3.0, 101, dtype=np.float32), np.float32(np.nan))
+        y = self.value(z)
+        return np.array_equal(self.derivative(z, y), self.derivative(y, y), equal_nan=True)
+
+    @property
     def is_flat(self) -> bool:
         """Whether the slope is zero almost everywhere, as that of step, so that no error passes."""
         z = np.linspace(-3.0, 3.0, 101, dtype=np.float32)

@@ -30,9 +30,12 @@ commands:
   resume RUN [--num_generations|--num_epochs N]  go on with a run
   control RUN [--kind KIND]                      compare a champion with networks that nothing has selected
                                                  (random, shuffled or shuffled_by_layer ones)
-  evaluate RUN|NETWORK.json [--data_dir DIR]     score a network on its training, validation and test samples
+  evaluate RUN|NETWORK.json [--json]             score a network on its samples or in its environment; a
+                                                 weight-agnostic one with random, shared and tuned weights
+  train RUN|NETWORK.json [--out FILE]            tune the weights of a network, on samples or in an environment
   predict RUN|NETWORK.json TABLE.csv             predict every row of a table
   draw RUN|NETWORK.json [--out PICTURE]          draw a network as .svg or .png
+  play RUN|NETWORK.json [--out FILM.gif]         show a network in its environment
   settings                                       print every setting as a markdown table
   compile                                        compile the numerical kernels now instead of in the first run
 
@@ -146,9 +149,14 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         return control_command(words, prog)
 
     def evaluate(words: list[str], prog: str) -> int:
-        from topoevo.commands.networks import evaluate_command
+        from topoevo.commands.evaluate import evaluate_command
 
         return evaluate_command(words, prog)
+
+    def train(words: list[str], prog: str) -> int:
+        from topoevo.commands.train import train_command
+
+        return train_command(words, prog)
 
     def predict(words: list[str], prog: str) -> int:
         from topoevo.commands.networks import predict_command
@@ -159,6 +167,11 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         from topoevo.commands.networks import draw_command
 
         return draw_command(words, prog)
+
+    def play(words: list[str], prog: str) -> int:
+        from topoevo.commands.play import play_command
+
+        return play_command(words, prog)
 
     def settings(words: list[str], prog: str) -> int:
         from topoevo.experiment.params import family_table, settings_table
@@ -179,8 +192,10 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         "resume": resume,
         "control": control,
         "evaluate": evaluate,
+        "train": train,
         "predict": predict,
         "draw": draw,
+        "play": play,
         "settings": settings,
         "compile": compile_kernels,
     }

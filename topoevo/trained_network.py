@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +15,15 @@ from topoevo.errors import NetworkFileError, TaskError
 from topoevo.experiment.founder import flatness_of
 from topoevo.experiment.learning_facts import evaluator_of, with_feedback
 from topoevo.experiment.records import TaskScore
+from topoevo.experiment.report import AGNOSTIC_CONDITIONS, SHARED_WEIGHTS, Report, make_report
+from topoevo.experiment.report_episodes import EpisodesJudge
+from topoevo.experiment.report_samples import SamplesJudge
 from topoevo.experiment.scoring import score_outputs
 from topoevo.kernels import Batches, load_kernel
 from topoevo.network import Network, compile_network
 from topoevo.reporting.network_file import NetworkFile, read_network
 from topoevo.tasks.base import DataSettings, Progress, load_task
+from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.task import Samples, Task
 
 if TYPE_CHECKING:
@@ -135,7 +140,12 @@ class TrainedNetwork:
         """
         recorded = self.file.facts.get("data_settings")
         if not isinstance(recorded, dict):
-            raise NetworkFileError("the network file does not say which data the network was trained on")
+            if "dataset" not in changes:
+                raise NetworkFileError(
+                    "the network file does not say which data the network was trained on; name it with --dataset "
+                    "(dataset=... in Python)"
+                )
+            recorded = {}
         known = {name: value for name, value in {**recorded, **changes}.items() if name != "options"}
         try:
             settings = DataSettings(**known)
@@ -149,13 +159,124 @@ class TrainedNetwork:
         except TypeError as error:
             raise NetworkFileError(f"the network file names data settings that do not exist: {error}") from None
         # A loss of its own is a matter of learning, not of the data.
-        task = replace(task, loss=self.file.task.loss or task.loss)
+        if self.file.facts.get("task") is not None:
+            task = replace(task, loss=self.file.task.loss or task.loss)
         if (task.num_inputs, task.num_outputs) != (self.network.num_inputs, self.network.num_outputs):
             raise TaskError(
                 f"the network has {self.network.num_inputs} inputs and {self.network.num_outputs} outputs, "
                 f"but {task.name} has {task.num_inputs} and {task.num_outputs}"
             )
         return task
+
+    def load_environment(self, env_name: str | None = None, *, on_progress: Progress | None = None) -> Environment:
+        """Return the environment that the network was made for, or another one that it fits.
+
+        Parameters
+        ----------
+        env_name
+            Another one; see `topoevo.tasks.environments.find.find_environment`.
+        on_progress
+            Told in a sentence how the name was taken if not literally.
+
+        Raises
+        ------
+        NetworkFileError
+            If there is no name, and the file does not say.
+        TaskError
+            If there is no such environment, something for it is not installed, or the network does not fit it.
+        """
+        from topoevo.tasks.environments.find import find_environment
+
+        recorded = self.file.facts.get("environment_settings")
+        if env_name is not None and not (isinstance(recorded, dict) and recorded.get("env_name") == env_name):
+            recorded = {"env_name": env_name}
+        if not isinstance(recorded, dict):
+            raise NetworkFileError(
+                "the network file does not say in which environment the network acts; name it with --env_name "
+                "(env_name=... in Python)"
+            )
+        try:
+            environment = find_environment(**recorded, on_notice=on_progress)
+        except TypeError as error:
+            raise NetworkFileError(f"environment_settings of the network file are not usable: {error}") from None
+        have, want = (
+            (self.network.num_inputs, self.network.num_outputs),
+            (environment.num_inputs, environment.num_outputs),
+        )
+        if have != want:
+            raise TaskError(
+                f"the network has {have[0]} inputs and {have[1]} outputs, but {environment.name} has {want[0]} and "
+                f"{want[1]}"
+            )
+        return environment
+
+    @property
+    def is_weight_agnostic(self) -> bool:
+        """Whether it was made to work with one weight on all connections."""
+        facts = self.file.facts
+        return "shared_weights" in facts or facts.get("provenance", {}).get("format") == "out"
+
+    @property
+    def shared_weights(self) -> tuple[float, ...]:
+        """The weights that it was tried with while it was searched for; those of the publication if it does not say."""
+        recorded = self.file.facts.get("shared_weights")
+        return SHARED_WEIGHTS if recorded is None else tuple(float(weight) for weight in recorded)
+
+    def report(
+        self,
+        task: Task | Environment,
+        *,
+        conditions: Sequence[str] | None = None,
+        num_draws: int = 100,
+        seed: int = 0,
+        tell: Callable[[str], None] = lambda text: None,
+        **lengths: Any,
+    ) -> Report:
+        """Return what the topology does under random, shared and tuned weights; see docs/evaluating.md.
+
+        Parameters
+        ----------
+        task
+            As from `load_task` or `load_environment`.
+        conditions
+            Names of `topoevo.experiment.report.CONDITIONS`; None for all of a weight-agnostic network, and the own
+            weights of another one.
+        num_draws
+            Random weights.
+        seed
+            Decides all that is random.
+        tell
+            Told how far it is.
+        **lengths
+            In an environment arguments of `topoevo.experiment.report_episodes.EpisodesJudge.make`, on samples of
+            `topoevo.experiment.report_samples.SamplesJudge`.
+        """
+        if conditions is None:
+            conditions = AGNOSTIC_CONDITIONS if self.is_weight_agnostic else ("own_weights",)
+        if "own_weights" in conditions and np.isnan(self.network.weight).any():
+            raise NetworkFileError("the network has connections without weights; topoevo train gives them some")
+        return make_report(
+            self.judge(task, seed=seed, tell=tell, **lengths),
+            shared_weights=self.shared_weights,
+            conditions=conditions,
+            num_draws=num_draws,
+            seed=seed,
+            tell=tell,
+        )
+
+    def judge(
+        self,
+        task: Task | Environment,
+        *,
+        seed: int = 0,
+        tell: Callable[[str], None] = lambda text: None,
+        **lengths: Any,
+    ) -> EpisodesJudge | SamplesJudge:
+        """Return what measures and tunes weights of the network; see `report`."""
+        common: dict[str, Any] = {"seed": seed, "kernel_name": self.kernel_name, "tell": tell, **lengths}
+        if isinstance(task, Environment):
+            return EpisodesJudge.make(task, self.network, **common)
+        return SamplesJudge(task, self.network, **common)
 
     def start_learning(self, *, seed: int = 0, num_steps: int = 0) -> Learner:
         """Return a learner that goes on from the file's weights, by its learning rule, options and feedback weights.

@@ -217,6 +217,12 @@ def test_a_bad_value_is_told_with_what_is_allowed(tmp_path: Path, content: str, 
         ),
         ("feedback_seed: 3\nredraw_feedback: true", "F:1: ", "feedback_seed 3 is not allowed with redraw_feedback"),
         ("metropolis_beta: inf", "F:1: ", "'inf' is not allowed, must be a number, at least 0; write .inf"),
+        ("p_mutate_weights: 1", "F:1: ", "p_mutate_weights 1 is not allowed with inherit_weights false"),
+        (
+            "shared_weights: [1]\np_mutate_weights: 1",
+            "F:2: ",
+            "p_mutate_weights 1.0 is not allowed with shared_weights, where nothing is trained",
+        ),
         ("env_name: CartPole-v1", "F:1: ", "says how good a network was, not what it should have done"),
         ("test_file: x.csv", "F:1: ", "test_file 'x.csv' is not allowed with dataset 'digits'"),
         ("target_column: 3", "F:1: ", "target_column '3' is not allowed with dataset 'digits'"),
@@ -262,6 +268,7 @@ def test_combinations_that_make_sense_are_accepted(tmp_path: Path) -> None:
     load(tmp_path, "population_size: 20\ntournament_size: 16\n")
     load(tmp_path, "learning_rule: last_layer\ntrain_only_outputs: true\n")
     load(tmp_path, "optimizer: sgd\nmomentum: .9\n")
+    load(tmp_path, "p_mutate_weights: 1\ninherit_weights: true\n")
     load(tmp_path, "population_size: 2\ntournament_size: 1\n")
     load(tmp_path, "population_size: 1\nnum_generations: 0\ntournament_size: 900\nelite_ratio: 1\n")
     load(tmp_path, "evolution_strategy_num_candidates: 5\n")
@@ -331,6 +338,21 @@ def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path, mon
         ),
         ({"learning_rule": "none", "max_grad_norm": 2.0, "grad_power": 0.5}, ["grad_power", "max_grad_norm"]),
         ({"learning_rule": "hebbian", "weight_decay": 0.1, "grad_power": 0.5}, []),
+        ({"env_name": "X", "learning_rule": "evolution_strategy", "lr": 0.1, "num_epochs": 9, "weight_decay": 0.1}, []),
+        (
+            {
+                "env_name": "X",
+                "learning_rule": "metropolis",
+                "lr": 0.1,
+                "num_epochs": 9,
+                "evaluation_period": "integral",
+            },
+            ["evaluation_period", "lr"],
+        ),
+        (
+            {"env_name": "X", "learning_rule": "none", "lr": 0.1, "num_epochs": 9, "train_only_outputs": True},
+            ["lr", "num_epochs", "train_only_outputs"],
+        ),
         ({"feedback_seed": 0}, ["feedback_seed"]),
         ({"redraw_feedback": True, "learning_rule": "metropolis"}, ["redraw_feedback"]),
         ({"feedback_seed": 0, "learning_rule": "direct_feedback_alignment"}, []),

@@ -14,11 +14,14 @@ from gymnasium import spaces
 import topoevo.gymnasium_api  # noqa: F401 - registers our own
 from topoevo.kernels import load_kernel
 from topoevo.rollouts import RolloutError, needs_compilation, prepare, roll_out
+from topoevo.rollouts.acting import compiled_act
 from topoevo.rollouts.gymnasium_lanes import _NUM_KEPT, EpisodesVectorEnv, StateVectorEnv, _kept, forget, vector_env
 from topoevo.tasks.environments.find import find_environment
 from topoevo.tasks.environments.gymnasium_environment import describe
 
 WEIGHTS = np.array([-1.5, 0.5, 1.0], np.float32)
+#: Of networks whose episodes end at different times.
+SEEDS = {"Acrobot-v1": 46}
 NAMES = ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "BipedalWalker-v3", "FrozenLake-v1"]
 
 
@@ -48,7 +51,7 @@ def plain_episode(name: str, network, weight: float, seed: int) -> tuple[float, 
 @pytest.mark.parametrize("name", NAMES)
 def test_episodes_are_those_of_a_plain_loop(name, evolve_network):
     environment = find_environment(name)
-    network = evolve_network(46, num_inputs=environment.num_inputs, num_outputs=environment.num_outputs)
+    network = evolve_network(SEEDS.get(name, 3), num_inputs=environment.num_inputs, num_outputs=environment.num_outputs)
     seeds = [7, 8]
     expected = np.array([[plain_episode(name, network, w, seed) for seed in seeds] for w in WEIGHTS])
     plain = roll_out(environment, network, WEIGHTS, seeds, kernel_name="reference")
@@ -60,12 +63,12 @@ def test_episodes_are_those_of_a_plain_loop(name, evolve_network):
     np.testing.assert_array_equal(each.returns, plain.returns)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_compiled_actions_are_those_of_the_reference(seed, evolve_network):
     environment = find_environment("Pendulum-v1")
     smooth = ("linear", "tanh", "gaussian", "sigmoid", "abs", "relu")
     network = evolve_network(seed, num_inputs=3, num_outputs=1, activations=smooth, num_mutations=15)
-    weights = np.random.default_rng(seed).normal(size=(40, network.num_edges)).astype(np.float32)
+    weights = np.random.default_rng(seed).normal(size=(34, network.num_edges)).astype(np.float32)
     for policies in (weights[:, 0], weights):
         compiled, plain = (
             roll_out(environment, network, policies, [1], kernel_name=name).returns for name in ("numba", "reference")
@@ -77,13 +80,13 @@ def test_compiled_actions_are_those_of_the_reference(seed, evolve_network):
 @pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1", "BipedalWalker-v3"])
 def test_an_episode_has_the_same_bits_alone_among_others_again_and_elsewhere(name, evolve_network):
     environment = find_environment(name)
-    network = evolve_network(46, num_inputs=environment.num_inputs, num_outputs=environment.num_outputs)
-    seeds = list(range(8))
+    network = evolve_network(SEEDS.get(name, 5), num_inputs=environment.num_inputs, num_outputs=environment.num_outputs)
+    seeds = list(range(6))
     together = roll_out(environment, network, WEIGHTS, seeds)
     again = roll_out(environment, network, WEIGHTS, seeds)
     np.testing.assert_array_equal(together.returns, again.returns)
     np.testing.assert_array_equal(together.steps, again.steps)
-    for policy, trial in ((0, 0), (1, 5), (2, 7)):
+    for policy, trial in ((0, 0), (1, 5), (2, 5)):
         alone = roll_out(environment, network, WEIGHTS[[policy]], [seeds[trial]])
         assert alone.returns[0, 0] == together.returns[policy, trial]
     copied = pickle.loads(pickle.dumps(environment))
@@ -130,7 +133,8 @@ def test_a_wrapped_swing_up_is_the_compiled_one(wire):
     network = wire(5, 1, [(4, 0)], activation="tanh")
     weights = np.array([-0.5, 0.0, 0.2], np.float32)
     through, compiled = (
-        roll_out(environment, network, weights, [1, 2]) for environment in (wrapped, find_environment("CartPoleSwingUp"))
+        roll_out(environment, network, weights, [1, 2])
+        for environment in (wrapped, find_environment("CartPoleSwingUp"))
     )
     np.testing.assert_array_equal(through.steps, compiled.steps)
     np.testing.assert_allclose(through.returns, compiled.returns, rtol=1e-6)
@@ -261,7 +265,13 @@ def test_a_thread_keeps_few_environments(register):
     assert vector_env(environment, 1) is not kept
 
 
-def test_what_is_compiled_is_prepared():
-    environment = find_environment("Acrobot-v1")
-    prepare(environment)
-    assert not needs_compilation(environment)
+def test_one_compilation_is_enough(register, wire):
+    prepare(find_environment("Acrobot-v1"))
+    assert not needs_compilation(find_environment("Pendulum-v1"))
+    prepared = len(compiled_act().signatures)
+    discrete = find_environment(register(limit=2))
+    continuous = find_environment(register(limit=2, action_space=spaces.Box(-1.0, 1.0, (2,))))
+    for environment in (discrete, continuous):
+        for weights in (WEIGHTS, np.ones((40, 1), np.float32)):
+            roll_out(environment, wire(2, 2, [(0, 0)]), weights, [3, 4])
+    assert len(compiled_act().signatures) == prepared == 1

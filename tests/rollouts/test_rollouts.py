@@ -87,7 +87,7 @@ def swing() -> Network:
     """The published champion, read by the description beside it."""
     if not SWING.exists():
         pytest.skip(f"{SWING.name} is not there")
-    names = "linear step sine gaussian tanh sigmoid inverse abs relu cosine".split()
+    names = ["linear", "step", "sine", "gaussian", "tanh", "sigmoid", "inverse", "abs", "relu", "cosine"]
     table = np.genfromtxt(SWING, delimiter=",")
     present, codes = np.nan_to_num(table[:, :-1]) != 0, table[:, -1].astype(int)
     # The file has the bias first; a network has it after the inputs.

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import TaskError
+from topoevo.experiment.episodes import prepare_rollouts
 from topoevo.experiment.report import Values
 from topoevo.experiment.tuning import CmaSettings, tune_by_cma
+from topoevo.kernels import load_kernel
 from topoevo.network import Network
 from topoevo.rollouts import RolloutError, roll_out
 from topoevo.seeds import Stream, generator
@@ -113,6 +115,10 @@ class EpisodesJudge:
     def _tuning(self) -> list[int]:
         """Seeds of the episodes that shared weights, and middles of the search, are chosen on."""
         return self._seeds(Stream.REPORT, 1, self.num_trials)
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Compile the episodes; see `Judge`."""
+        prepare_rollouts(self.environment, load_kernel(self.kernel_name), say)
 
     def measure(self, weights: NDArray[np.float32]) -> Values:
         """Return what sets of weights reach in all fresh episodes; see `Judge`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import TaskError
+from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.report import Values
 from topoevo.experiment.scoring import score_outputs
 from topoevo.experiment.tuning import GradientSettings, tune_by_gradient
@@ -45,7 +46,7 @@ class SamplesJudge:
     task: Task
     network: Network
     num_trainings: int = 5
-    gradient: GradientSettings = GradientSettings()
+    gradient: GradientSettings = field(default_factory=GradientSettings)
     seed: int = 0
     kernel_name: str = "numba"
     tell: Callable[[str], None] = lambda text: None
@@ -87,12 +88,18 @@ class SamplesJudge:
         """The training samples, laid out."""
         return Batches.lay_out(self.task.train.inputs, self.task.train.targets, batch_size=_BATCH_SIZE)
 
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Compile passes and training; see `Judge`."""
+        prepare_compiled(self._kernel, say, loops=("shared_weight_scores", "train"))
+
     def measure(self, weights: NDArray[np.float32]) -> Values:
         """Return what sets of weights reach on the test samples; see `Judge`."""
         if weights.ndim == 1 and self.has_classes:
             losses, accuracies = self._shared(weights, self._test)
             return _columns({"reward": -losses, "accuracy": accuracies})
-        each = np.broadcast_to(weights[:, None], (len(weights), self.network.num_edges)) if weights.ndim == 1 else weights
+        each = (
+            np.broadcast_to(weights[:, None], (len(weights), self.network.num_edges)) if weights.ndim == 1 else weights
+        )
         kernel = self._kernel
         outputs = (kernel.outputs(self.network, np.array(one, np.float32), self._test) for one in each)
         scores = [score_outputs(self.task, one, self.task.test) for one in outputs]
@@ -104,7 +111,7 @@ class SamplesJudge:
         return self.measure(weights)
 
     def score(self, shared_weights: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the accuracy on the training samples, and of equal ones the reward, or the reward alone; see `Judge`."""
+        """Return accuracy on the training samples, then reward; for a regression reward alone. See `Judge`."""
         losses, accuracies = self._shared(shared_weights, self._train)
         losses = np.where(np.isfinite(losses), losses, np.nan)
         if not self.has_classes:
@@ -154,7 +161,9 @@ class SamplesJudge:
             of_mean = {"reward": np.array([together.reward]), **of_mean}
         return {"vote": _columns({"accuracy": np.array([vote])}), "log_probability": _columns(of_mean)}
 
-    def _shared(self, weights: NDArray[np.float32], batches: Batches) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _shared(
+        self, weights: NDArray[np.float32], batches: Batches
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Losses and accuracies [num_weights] under shared weights."""
         return self._kernel.shared_weight_scores(self.network, weights, batches, Loss[self.task.loss.upper()])
 

@@ -76,8 +76,8 @@ class Settings(BaseModel):
     )
     crowding: Literal["nsga2", "wann"] = _evolution(
         "nsga2",
-        "how gaps on a front of equally good networks are weighed: by the range of each objective, or as in the code of "
-        "Gaier and Ha, where reward counts most",
+        "how gaps on a front of equally good networks are weighed: by the range of each objective, or as in the "
+        "published code of weight-agnostic networks, where reward counts most",
     )
     max_connections: int | None = _evolution(
         None, "largest number of enabled connections that mutations grow a network to", ge=1, le=10**9

@@ -21,10 +21,8 @@ from topoevo.tasks.task import Task
 
 #: Weights are drawn, and the shared one is searched for, between -LIMIT and LIMIT (Gaier & Ha 2019, table 1).
 LIMIT = 2.0
-#: Shared weights of the first search, and of the curve.
+#: Shared weights of the search, and of the curve.
 GRID = np.linspace(-LIMIT, LIMIT, 41).astype(np.float32)
-#: Steps of the second search between two weights of the first one.
-_FINER = 10
 #: Generations between two trials of the middle of the search distribution.
 _CONFIRM_EVERY = 10
 #: Epochs that share their minibatches, in another order each; see `topoevo.experiment.training`.
@@ -34,31 +32,19 @@ _BATCH_SIZE_EVAL = 1000
 
 
 def tune_shared_weight(score: Callable[[NDArray[np.float32]], NDArray[np.float64]]) -> float:
-    """Return the best weight for all connections between -2 and 2, to a hundredth.
+    """Return the best of `GRID` for all connections.
 
     Parameters
     ----------
     score
-        How good each of several shared weights is, float32 [num_weights] to float64 [num_weights], NaN for failures;
-        always on the same episodes or samples.
+        How good each of several shared weights is, float32 [num_weights] to float64 [num_weights], NaN for failures.
 
     Notes
     -----
-    A search over `GRID`, then between the neighbors of its best. The best of many is lucky, so its score there is too
-    high: measure it on other episodes or samples.
+    The best of many is lucky, so its score is too high: measure it on other episodes or samples.
     """
-    coarse = score(GRID)
-    middle, step = GRID[_argmax(coarse)], GRID[1] - GRID[0]
-    offsets = np.arange(1 - _FINER, _FINER) / _FINER
-    fine = np.float32(middle + step * offsets[offsets != 0])
-    fine = fine[np.abs(fine) <= LIMIT]
-    weights, scores = np.append(GRID, fine), np.append(coarse, score(fine))
-    return float(weights[_argmax(scores)])
-
-
-def _argmax(scores: NDArray[np.float64]) -> int:
-    """The first of the best that is not NaN."""
-    return int(np.argmax(np.where(np.isnan(scores), -np.inf, scores)))
+    scores = score(GRID)
+    return float(GRID[np.argmax(np.where(np.isnan(scores), -np.inf, scores))])
 
 
 # -- environments -----------------------------------------------------------------------------------------------
@@ -190,7 +176,7 @@ class GradientSettings:
 
     num_epochs: int = 30
     batch_size: int = 64
-    lr: float = 0.01
+    lr: float = 0.02
 
 
 def tune_by_gradient(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import shlex
 import shutil
@@ -30,10 +31,12 @@ def generation_line(record: GenerationRecord, num_generations: int, *, max_width
     best = record.best
     accuracy = None if best.evaluation is None else best.evaluation.accuracy
     score = f"reward {best.reward:10.5f}" + ("" if accuracy is None else f"  accuracy {accuracy:.4f}")
+    under_best = -math.inf if best.evaluation is None else best.evaluation.best_reward
     rate = len(record.population.members) / max(record.seconds.get("complete", 0.0), 1e-9)
     parts = [
         f"generation {record.generation:{width}d}",
         score,
+        *([f"best weight {under_best:10.5f}"] if under_best > best.reward else []),
         f"connections {best.genome.complexity.connections:4d}",
         f"{rate:6.1f} evaluations/s",
         f"digest {record.digest}",
@@ -42,7 +45,7 @@ def generation_line(record: GenerationRecord, num_generations: int, *, max_width
         parts.append(f"{record.num_failures} failed")
     if record.crowned:
         parts.append("new champion")
-    for least in ("digest", "evaluations/s"):
+    for least in ("digest", "evaluations/s", "best weight"):
         if len("  ".join(parts)) > max_width:
             parts = [part for part in parts if least not in part]
     return "  ".join(parts)

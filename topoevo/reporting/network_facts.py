@@ -61,8 +61,8 @@ def _score(score: TaskScore) -> dict[str, Any]:
     return found | dict(score.measures)
 
 
-def _task_facts(params: Params, task: Task | Environment) -> dict[str, Any]:
-    """The task, and the settings that lead to it again."""
+def task_facts(params: Params, task: Task | Environment) -> dict[str, Any]:
+    """Return the task, and the settings that lead to it again, as JSON values."""
     names = {"input_names": list(task.input_names), "output_names": list(task.output_names)}
     if params.env_name is not None:
         return {
@@ -114,7 +114,7 @@ def _facts(
     """Everything that is known of a network beside its genes, as JSON."""
     genome = individual.genome
     return {
-        **_task_facts(params, task),
+        **task_facts(params, task),
         **_learning_facts(params),
         "complexity": {
             "connections": genome.complexity.connections,

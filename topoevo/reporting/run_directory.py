@@ -43,6 +43,8 @@ _CONTENTS = (
     "tensorboard",
     "networks",
     "checkpoint",
+    "shared_weight_curve.svg",
+    "shared_weight_curve.png",
     *_CONTROLS,
 )
 

@@ -150,6 +150,38 @@ class TensorBoardObserver(Observer):
         self._writer.add_event(event)
 
 
+def write_image(folder: Path, tag: str, png: bytes, *, step: int, suffix: str) -> None:
+    """Write an image to a file of events of its own, in place of an earlier one with this suffix.
+
+    Parameters
+    ----------
+    folder
+        Folder of the events.
+    tag, step
+        Where TensorBoard shows it.
+    png
+        Content of a PNG file.
+    suffix
+        End of the file's name.
+    """
+    load_tensorboardx()
+    from tensorboardX.event_file_writer import EventFileWriter
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    earlier = list(folder.glob(f"*{suffix}"))
+    width, height = struct.unpack(">II", png[16:24])
+    image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+    writer = EventFileWriter(str(folder), filename_suffix=suffix)
+    summary = Summary(value=[Summary.Value(tag=tag, image=image)])
+    writer.add_event(Event(summary=summary, step=step, wall_time=time.time()))
+    writer.close()
+    written = set(folder.glob(f"*{suffix}")) - set(earlier)
+    if written:
+        for path in earlier:
+            path.unlink(missing_ok=True)
+
+
 class _Missing(MetaPathFinder):
     """To the thread that makes it, a module is not installed; it is to all others."""
 

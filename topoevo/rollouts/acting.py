@@ -106,7 +106,7 @@ class CompiledActor:
     @property
     def faults(self) -> NDArray[np.bool_]:
         """Whether each lane's last inputs or outputs were not finite, bool [num_lanes]."""
-        return self._faults.reshape(-1)[: len(self._actions)] != 0.0
+        return np.not_equal(self._faults.reshape(-1)[: len(self._actions)], 0.0)
 
     def __call__(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the actions, float64 [num_lanes, num_actions], which the next call overwrites.

@@ -23,8 +23,8 @@ from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironmen
 #: and contacts came and went.
 _FORGETFUL_ONLY_WHEN_NEW = ("gymnasium.envs.box2d.",)
 
-#: Vector environments of Gymnasium that hold all lanes in ``state`` [variable, lane], as the single ones do in ``state``
-#: [variable], and nothing else that depends on the seed.
+#: Vector environments of Gymnasium that hold all lanes in ``state`` [variable, lane], as the single ones hold theirs in
+#: ``state`` [variable], and nothing else that depends on the seed.
 _WITH_STATE = ("gymnasium.envs.classic_control.cartpole:CartPoleVectorEnv",)
 
 #: Vector environments that a thread keeps.
@@ -74,9 +74,7 @@ class EpisodesVectorEnv(VectorEnv[Any, Any, Any]):
         options
             As the environments take them.
         """
-        if isinstance(seed, int) or seed is None:
-            seed = [None if seed is None else seed + i for i in range(self.num_envs)]
-        for i, own in enumerate(seed):
+        for i, own in enumerate(_seed_of_each(seed, self.num_envs)):
             if self._always_new:
                 self._envs[i].close()
                 self._envs[i] = self._environment.make()
@@ -96,7 +94,7 @@ class EpisodesVectorEnv(VectorEnv[Any, Any, Any]):
                 i
             ].step(actions[i])
         copies = (array.copy() for array in (self._observations, self._rewards, self._terminations, self._truncations))
-        return *copies, {}  # type: ignore[return-value]
+        return *copies, {}
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close all environments."""
@@ -104,7 +102,7 @@ class EpisodesVectorEnv(VectorEnv[Any, Any, Any]):
             env.close()
 
 
-class StateVectorEnv(gymnasium.vector.VectorWrapper[Any, Any, Any, Any, Any]):
+class StateVectorEnv(VectorEnv[Any, Any, Any]):
     """A vector environment of `_WITH_STATE`, every lane of which begins as a single environment does.
 
     Those of Gymnasium begin all lanes from one seed. Lanes that have ended go on with a new episode.
@@ -118,24 +116,43 @@ class StateVectorEnv(gymnasium.vector.VectorWrapper[Any, Any, Any, Any, Any]):
     """
 
     def __init__(self, environment: GymnasiumEnvironment, num_envs: int) -> None:
-        super().__init__(gymnasium.make_vec(environment.environment_id, num_envs=num_envs))
+        self._lanes: Any = gymnasium.make_vec(environment.environment_id, num_envs=num_envs)
         self._single: Any = environment.make().unwrapped
+        self.num_envs = num_envs
+        self.metadata, self.spec = self._lanes.metadata, self._lanes.spec
+        self.single_observation_space = self._lanes.single_observation_space
+        self.single_action_space = self._lanes.single_action_space
+        self.observation_space, self.action_space = self._lanes.observation_space, self._lanes.action_space
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Begin an episode in every lane; see `EpisodesVectorEnv.reset`."""
-        if isinstance(seed, int) or seed is None:
-            return self.env.reset(seed=seed, options=options)
-        lanes: Any = self.env.unwrapped
-        observations, infos = lanes.reset(seed=0, options=options)
+        observations, infos = self._lanes.reset(seed=0, options=options)
         begun: dict[int | None, tuple[NDArray[Any], NDArray[Any]]] = {}
-        for i, own in enumerate(seed):
+        for i, own in enumerate(_seed_of_each(seed, self.num_envs)):
             if own is None or own not in begun:
                 observation, _ = self._single.reset(seed=own, options=options)
                 begun[own] = observation, np.array(self._single.state)
-            observations[i], lanes.state[:, i] = begun[own]
+            observations[i], self._lanes.state[:, i] = begun[own]
         return observations, infos
+
+    def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Act in all lanes."""
+        observations, rewards, terminations, truncations, infos = self._lanes.step(actions)
+        return observations, rewards, terminations, truncations, infos
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close all environments."""
+        self._lanes.close()
+        self._single.close()
+
+
+def _seed_of_each(seed: int | Sequence[int | None] | None, num_envs: int) -> Sequence[int | None]:
+    """One seed for each environment; they count up from a single one."""
+    if seed is None:
+        return [None] * num_envs
+    return [seed + i for i in range(num_envs)] if isinstance(seed, int) else seed
 
 
 def vector_env(environment: GymnasiumEnvironment, num_envs: int) -> VectorEnv[Any, Any, Any]:
@@ -146,7 +163,9 @@ def vector_env(environment: GymnasiumEnvironment, num_envs: int) -> VectorEnv[An
     kept: OrderedDict[tuple[str, int], VectorEnv[Any, Any, Any]] = _kept.__dict__.setdefault("envs", OrderedDict())
     key = environment.environment_id, num_envs
     if key not in kept:
-        native = gymnasium.spec(_registered_id(environment)).vector_entry_point in _WITH_STATE
+        spec = gymnasium.spec(_registered_id(environment))
+        # A vector environment knows neither wrappers nor episodes without a limit.
+        native = spec.max_episode_steps and not spec.additional_wrappers and spec.vector_entry_point in _WITH_STATE
         kept[key] = (StateVectorEnv if native else EpisodesVectorEnv)(environment, num_envs)
     kept.move_to_end(key)
     while len(kept) > _NUM_KEPT:

@@ -23,7 +23,8 @@ class ReferenceActor:
         self._network, self._actions, self._kernel = network, actions, load_kernel("reference")
         rows = weights[:, None] if weights.ndim == 1 else weights
         self._weights = np.broadcast_to(rows, (len(weights), network.num_edges)).astype(np.float32)
-        self.faults, self.any_fault = np.zeros(len(weights), np.bool_), False
+        self.faults: NDArray[np.bool_] = np.zeros(len(weights), np.bool_)
+        self.any_fault = False
 
     def __call__(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the actions, float64 [num_lanes, num_actions], and keep in ``faults`` where they are of no use."""
@@ -31,7 +32,7 @@ class ReferenceActor:
         for lane, own in enumerate(inputs):
             _, activities = self._kernel.forward(self._network, self._weights[lane], own[:, None])
             outputs[lane] = activities[-self._network.num_outputs :, 0]
-        self.faults = ~(np.isfinite(inputs).all(axis=1) & np.isfinite(outputs).all(axis=1))
+        self.faults = np.array([not np.isfinite([*i, *o]).all() for i, o in zip(inputs, outputs, strict=True)])
         self.any_fault = bool(self.faults.any())
         return np.array([action_of(self._actions, own) for own in outputs])
 
@@ -57,7 +58,7 @@ def roll_out_gymnasium(
     returns, steps = np.zeros(len(lane_seeds)), np.full(len(lane_seeds), environment.max_steps, np.int32)
     running, count = np.ones(len(lane_seeds), np.bool_), 0
     try:
-        envs = gymnasium_lanes.vector_env(environment, len(lane_seeds))
+        envs: Any = gymnasium_lanes.vector_env(environment, len(lane_seeds))
         observations, _ = envs.reset(seed=lane_seeds)
         for count in range(1, environment.max_steps + 1):
             actions = act(environment.inputs_of(observations))
@@ -82,9 +83,7 @@ def roll_out_gymnasium(
     return Episodes(returns.reshape(shape), steps.reshape(shape), {})
 
 
-def _actor(
-    network: Network, actions: Actions, weights: NDArray[np.float32], kernel_name: str
-) -> Any:
+def _actor(network: Network, actions: Actions, weights: NDArray[np.float32], kernel_name: str) -> Any:
     """What computes the actions: `CompiledActor`, or `ReferenceActor`."""
     if kernel_name == "reference":
         return ReferenceActor(network, actions, weights)

@@ -101,7 +101,9 @@ def watch(
             try:
                 observation, reward, terminated, truncated, _ = env.step(environment.gymnasium_actions(actions)[0])
             except Exception as error:
-                raise RolloutError(f"{environment.name} raised {type(error).__name__}: {error} (step {step})") from error
+                raise RolloutError(
+                    f"{environment.name} raised {type(error).__name__}: {error} (step {step})"
+                ) from error
             total += float(reward)
             if not np.isfinite(total):
                 raise RolloutError(f"{environment.name}: a reward is not finite (step {step})")
@@ -134,6 +136,8 @@ def _drawn(environment: GymnasiumEnvironment, draw: Callable[[], Any]) -> Any:
         return draw()
     except gymnasium.error.DependencyNotInstalled as error:
         advice = ": pip install 'gymnasium[classic-control]'" if "pygame" in str(error) else ""
-        raise TaskError(f"drawing {environment.name} needs a package that is not installed{advice} ({error})") from error
+        raise TaskError(
+            f"drawing {environment.name} needs a package that is not installed{advice} ({error})"
+        ) from error
     except Exception as error:
         raise TaskError(f"{environment.name} cannot be drawn ({type(error).__name__}: {error})") from error

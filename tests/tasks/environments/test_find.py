@@ -84,7 +84,10 @@ def test_old_ids_stand_for_their_successors_with_a_notice(old, successor, sizes)
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("CartPol-v1", r"unknown environment 'CartPol-v1'; did you mean 'CartPole-v1'\? \(known: CartPoleSwingUp, Snake"),
+        (
+            "CartPol-v1",
+            r"unknown environment 'CartPol-v1'; did you mean 'CartPole-v1'\? \(known: CartPoleSwingUp, Snake",
+        ),
         ("Snak", "did you mean 'Snake'"),
         ("CartPole-v7", "unknown environment 'CartPole-v7'; did you mean 'CartPole-v1'"),
         ("Snake-v1", "unknown environment 'Snake-v1'; did you mean 'Snake'"),
@@ -186,7 +189,9 @@ def test_a_module_that_registers_is_imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     environment = find_environment("own_environment:OwnPendulum-v0")
     assert (environment.name, environment.max_steps) == ("own_environment:OwnPendulum-v0", 7)
-    with pytest.raises(TaskError, match=r"'broken_environment' cannot be imported \(ZeroDivisionError: division by zero"):
+    with pytest.raises(
+        TaskError, match=r"'broken_environment' cannot be imported \(ZeroDivisionError: division by zero"
+    ):
         find_environment("broken_environment:Foo-v0")
 
 

@@ -50,7 +50,8 @@ class Moment:
     @property
     def state(self) -> NDArray[np.float64]:
         """The present state, float64 [state_size]."""
-        return self.states[-1]
+        last: NDArray[np.float64] = self.states[-1]
+        return last
 
     @property
     def total(self) -> float:

@@ -37,6 +37,7 @@ _HEAD_COLOR, _TAIL_COLOR = "#14632f", "#9fd39a"
 _FLOOR, _FLOOR_DARKER = "#f4f6ee", "#ecefe3"
 _RAY, _HUNGRY = "#c9cfba", "#d97706"
 _ARROWS = "▲▶▼◀"
+_SHADES = 4  #: from cell to cell
 
 
 @DRAWINGS.register
@@ -77,6 +78,7 @@ class SnakeFilm(Drawing):
 
     def text(self, moment: Moment, width: int, height: int) -> RenderableType:
         """See `Drawing.text`."""
+        from rich.console import Group
         from rich.text import Text
 
         state, size = moment.state, self._size
@@ -101,7 +103,8 @@ class SnakeFilm(Drawing):
         lines.append(f" food {state[FOOD]:.0f}", "bold")
         lines.append(f"  step {moment.num_steps}  hungry for {state[HUNGER]:.0f} of {self.simulation.max_hunger}")
         lines.append(f"  {self.end_of(moment)}" if moment.is_over else "", "bold")
-        return lines
+        # In a group, for rich forgets of a text by itself that it is not to be wrapped.
+        return Group(lines)
 
     def body(self, moment: Moment) -> list[tuple[int, int]]:
         """Return the cells of the body, (x, y), from head to tail."""
@@ -119,7 +122,7 @@ class SnakeFilm(Drawing):
         if moment.num_steps >= self.simulation.max_steps:
             return "time is up"
         x, y = state[X] + DX[int(state[HEADING])], state[Y] + DY[int(state[HEADING])]
-        return "bit itself" if 0 <= min(x, y) and max(x, y) < self._size else "hit the wall"
+        return "bit itself" if min(x, y) >= 0 and max(x, y) < self._size else "hit the wall"
 
     def _shades(self, moment: Moment) -> list[tuple[tuple[int, int], float]]:
         """Cells of the body, and 0 for the head to 1 for the tail."""
@@ -161,10 +164,14 @@ class SnakeFilm(Drawing):
 
     def _draw_body(self, canvas: Canvas, body: list[tuple[int, int]]) -> None:
         """Thick lines from cell to cell, from the tail to the head."""
-        for i in range(len(body) - 2, -1, -1):
-            share = i / max(len(body) - 1, 1)
-            color = mixed(_HEAD_COLOR, _TAIL_COLOR, share)
-            canvas.line([self._middle(*body[i + 1]), self._middle(*body[i])], color, (0.78 - 0.2 * share) * self._cell)
+        last = len(body) - 1
+        places = np.array([self._middle(*cell) for cell in body])
+        for part in range(last * _SHADES, 0, -1):
+            shades = np.array([part, part - 1]) / _SHADES
+            ends = [[float(np.interp(s, np.arange(len(body)), places[:, axis])) for axis in (0, 1)] for s in shades]
+            share = float(shades[1]) / last
+            width = (0.78 - 0.2 * share) * self._cell
+            canvas.line([(x, y) for x, y in ends], mixed(_HEAD_COLOR, _TAIL_COLOR, share), width)
 
     def _draw_face(self, canvas: Canvas, moment: Moment) -> None:
         """The head with its eyes, which are crosses in the end."""

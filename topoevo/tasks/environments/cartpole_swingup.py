@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +112,3 @@ class CartPoleSwingUp(Simulation):
     def initial_state(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """See `Simulation.initial_state`."""
         return np.array([0.0, 0.0, math.pi, 0.0]) + 0.2 * rng.standard_normal(4)
-
-    def measure(self, state: NDArray[np.float64]) -> dict[str, Any]:
-        """See `Simulation.measure`."""
-        return {}

@@ -94,6 +94,9 @@ class Environment(ABC):
 class SimulationCode(NamedTuple):
     """The functions of a simulation, each on one episode; plain Python that numba can compile.
 
+    They may use `math`, numbers and tuples of their module, and other such functions of it. What they know of the
+    problem comes in `constants`; everything that changes, a generator of random numbers included, is in `state`.
+
     Parameters
     ----------
     observe
@@ -111,7 +114,6 @@ class SimulationCode(NamedTuple):
 class Simulation(Environment):
     """An environment of our own. A subclass is registered in `SIMULATIONS`; its `option` fields become settings."""
 
-    #: Numbers that the functions are given, a NamedTuple of a type of its own.
     @property
     @abstractmethod
     def constants(self) -> Any:
@@ -126,9 +128,9 @@ class Simulation(Environment):
     def initial_state(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """Return the state at the start of one episode, float64 [state_size]."""
 
-    @abstractmethod
     def measure(self, state: NDArray[np.float64]) -> dict[str, float]:
         """Return the `measures` of an episode from its last state."""
+        return {}
 
 
 # The name of a class is the default of its field.
