@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from topoevo.experiment import learning_episodes
 from topoevo.experiment.checkpoint import Checkpoint
+from topoevo.experiment.contradictions import find_idle
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Observer
+from topoevo.learning import LEARNING_RULES
 from topoevo.network import compile_network
 from topoevo.rollouts import RolloutError, roll_out
 from topoevo.seeds import Stream
 
+ROOT = Path(__file__).resolve().parents[2]
 SWING_UP = {
     "env_name": "CartPoleSwingUp",
     "num_generations": 3,
@@ -172,6 +177,14 @@ def test_weights_that_evolve_on_samples_are_kept_too():
     assert champion.evaluation.reward == pytest.approx(listener.outcome.champion.train.reward, rel=1e-5)
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "params" / "wlnn").glob("*.yaml")), ids=lambda file: file.stem)
+def test_shipped_files_for_environments_say_nothing_without_effect(file):
+    params = load_params(file, {})
+    if params.env_name is not None:
+        assert find_idle(params) == []
+        assert LEARNING_RULES[params.learning_rule].changes_weights or params.p_mutate_weights > 0
+
+
 def test_without_inheritance_topologies_are_judged_with_new_weights():
     listener = run("none", inherit_weights=False, p_mutate_weights=0.0)
     champion = listener.outcome.champion.individual
@@ -204,14 +217,14 @@ def test_an_environment_that_fails_costs_one_individual(monkeypatch):
 
 
 def test_weights_that_become_infinite_cost_one_individual(monkeypatch):
-    follow = learning_episodes.LEARNING_RULES["none"].follow
+    follow = LEARNING_RULES["none"].follow
 
     def explode(self, objective, network, weights, **settings):
         weights = follow(self, objective, network, weights, **settings)
         weights[0] = np.inf if network.num_edges % 2 else weights[0]
         return weights
 
-    monkeypatch.setattr(learning_episodes.LEARNING_RULES["none"], "follow", explode)
+    monkeypatch.setattr(LEARNING_RULES["none"], "follow", explode)
     listener = run("none")
     assert listener.outcome.status == "finished"
     assert listener.failures

@@ -153,7 +153,7 @@ def test_the_board_is_drawn_cell_by_cell():
     body, food = drawing.body(moment), tuple(moment.state[[FOOD_X, FOOD_Y]].astype(int).tolist())
     for x in range(10):
         for y in range(10):
-            red, green, _ = picture[round(66 + (y + 0.5) * 38), round(20 + (x + 0.5) * 38)]
+            red, green, _ = picture[62 + 30 * y + 15, 18 + 30 * x + 15]
             kind = "food" if red > green + 60 else "body" if green > red + 30 else "floor"
             assert kind == ("food" if (x, y) == food else "body" if (x, y) in body else "floor"), (x, y)
 
@@ -261,7 +261,9 @@ def test_a_film_takes_as_long_as_the_episode(steps_per_second, fps, speed):
     expected = {round(j * pace.steps) for j in range(1001)}
     assert shown == sorted({k for k in expected if k <= 1000} | {1000})
     # GIF files have whole hundredths of a second.
-    assert len(shown) * pace.seconds == pytest.approx(1000 / (steps_per_second * speed), rel=0.005 / pace.seconds + 0.02)
+    assert len(shown) * pace.seconds == pytest.approx(
+        1000 / (steps_per_second * speed), rel=0.005 / pace.seconds + 0.02
+    )
     assert pace.seconds >= 1 / 50
     assert pace.seconds == pytest.approx(round(100 * pace.seconds) / 100)
 

@@ -29,7 +29,7 @@ def mutated(operator: MutateWeights, genome: Genome, seed: int = 0) -> np.ndarra
 @pytest.mark.parametrize("sigma", [0.1, 2.0])
 def test_changes_are_normal(large: Genome, sigma: float) -> None:
     before = large.connections["weight"]
-    change = mutated(MutateWeights(sigma=sigma, p_replace=0.0), large).astype(np.float64) - before
+    change = mutated(MutateWeights(sigma=sigma, p_change=1.0, p_replace=0.0), large).astype(np.float64) - before
     assert kstest(change / sigma, "norm").pvalue > 1e-3
     # Changes do not depend on what they change.
     assert abs(np.corrcoef(change, before)[0, 1]) < 4 / np.sqrt(len(before))
@@ -64,7 +64,7 @@ def test_unset_and_disabled_weights_keep_their_bits(evolve) -> None:
     weights = genome.connections["weight"].copy()
     unset = np.flatnonzero(genome.enabled)[:3]
     weights[unset] = np.nan
-    after = mutated(MutateWeights(p_replace=0.0), genome.with_weights(weights))
+    after = mutated(MutateWeights(p_change=1.0, p_replace=0.0), genome.with_weights(weights))
     kept = disabled.copy()
     kept[unset] = True
     assert after[kept].tobytes() == weights[kept].tobytes()

@@ -71,6 +71,9 @@ def play_command(words: list[str], prog: str) -> int:
     complexity = trained.file.genome.complexity
     print(f"{given.network}: {complexity.connections} connections, {complexity.biases} biases")
     print(f"{environment.name}, with {weights_name}", flush=True)
+    if needs_compilation(environment):
+        _say("compiling ...")
+    prepare(environment)
     seeds = range(given.seed, given.seed + given.episodes)
     try:
         if isinstance(environment, Simulation):
@@ -159,9 +162,6 @@ def _weights(trained: TrainedNetwork, shared_weight: float | None) -> tuple[NDAr
 
 def _play_simulation(player: Player, simulation: Simulation, seeds: range, out: Path | None) -> int:
     """Show episodes of one of our own environments."""
-    if needs_compilation(simulation):
-        _say(f"compiling {simulation.name} ...")
-    prepare(simulation)
     drawing = drawing_of(simulation)
     # All errors come before anything is shown.
     episodes = roll_out(simulation, player.network, player.weights[None], list(seeds))

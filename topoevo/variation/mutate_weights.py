@@ -20,14 +20,15 @@ class MutateWeights(Mutation):
 
     A changed weight gets a normal number added or, now and then, is unset, so that it is drawn anew by ``weight_init``
     at the next evaluation. Weights that are unset already will be drawn there, too, and stay unset. Differs from the
-    paper in adding normal numbers, not uniform ones.
+    paper in adding normal numbers, not uniform ones, and by default in changing three weights of ten instead of all
+    and replacing none instead of a tenth.
     """
 
     name: ClassVar[str] = "mutate_weights"
 
     sigma: float = option(0.5, "standard deviation of the change of a weight", gt=0)
-    p_change: float = option(1.0, "probability of each weight to be changed", gt=0, le=1)
-    p_replace: float = option(0.1, "probability of a changed weight to be drawn anew by weight_init", ge=0, le=1)
+    p_change: float = option(0.3, "probability of each weight to be changed", gt=0, le=1)
+    p_replace: float = option(0.0, "probability of a changed weight to be drawn anew by weight_init", ge=0, le=1)
 
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with other weights, or None if no enabled connection has one."""

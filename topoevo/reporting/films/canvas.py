@@ -35,11 +35,12 @@ class Canvas:
 
     def line(self, points: Sequence[Point], color: str, width: float) -> None:
         """Draw a line through points, with round ends and corners."""
-        scaled = [(x * _LARGER, y * _LARGER) for x, y in points]
-        self._draw.line(scaled, color, round(width * _LARGER), joint="curve")
+        scaled, thickness = [(x * _LARGER, y * _LARGER) for x, y in points], round(width * _LARGER)
+        self._draw.line(scaled, color, thickness, joint="curve")
         if width > 2.0:
             for x, y in (points[0], points[-1]):
-                self.disc(x, y, width / 2.0, color)
+                # Pillow's circles have their edge besides.
+                self.disc(x, y, (thickness - 1) / (2.0 * _LARGER), color)
 
     def disc(self, x: float, y: float, radius: float, color: str, *, edge: str | None = None) -> None:
         """Draw a filled circle."""

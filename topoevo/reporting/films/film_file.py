@@ -21,7 +21,7 @@ MAX_FRAMES = 3000
 
 #: Pixels; wider pictures are reduced.
 _MAX_WIDTH = 640
-_NUM_COLORS = 128
+_NUM_COLORS = 64
 _NUM_SAMPLES = 24  #: frames that the colors are chosen from
 _SHEET_COLUMNS, _SHEET_ROWS, _SHEET_WIDTH, _SHEET_GAP = 3, 4, 420, 8
 
@@ -119,9 +119,8 @@ class FilmFile(Viewer):
                 yield self._frame(index).quantize(palette=palette, dither=Dither.NONE)
 
         frames, content = reduced(), io.BytesIO()
-        next(frames).save(
-            content, "GIF", save_all=True, append_images=frames, loop=0, duration=[10 * h for h in self._hundredths]
-        )
+        durations = [10 * h for h in self._hundredths]
+        next(frames).save(content, "GIF", save_all=True, append_images=frames, loop=0, duration=durations)
         return content.getvalue()
 
     def _sheet(self) -> bytes:

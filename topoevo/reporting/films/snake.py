@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
     from topoevo.tasks.environments.environment import Simulation
 
-_BOARD, _MARGIN, _HEADER = 380, 20, 66
+_BOARD, _MARGIN, _HEADER = 300, 18, 62
 _HEAD_COLOR, _TAIL_COLOR = "#14632f", "#9fd39a"
 _FLOOR, _FLOOR_DARKER = "#f4f6ee", "#ecefe3"
 _RAY, _HUNGRY = "#c9cfba", "#d97706"
 _ARROWS = "▲▶▼◀"
-_SHADES = 4  #: from cell to cell
+_SHADES = 8  #: of the body
 
 
 @DRAWINGS.register
@@ -57,8 +57,8 @@ class SnakeFilm(Drawing):
         """See `Drawing.picture`."""
         width = _BOARD + 2 * _MARGIN
         canvas, state = Canvas(width, _BOARD + _HEADER + _MARGIN), moment.state
-        canvas.words(_MARGIN, 27, canvas.fitted(moment.title, 13, 220), 13, FAINT)
-        canvas.words(width - _MARGIN, 27, f"food {state[FOOD]:.0f}    step {moment.num_steps}", 16, INK, anchor="rs")
+        canvas.words(_MARGIN, 27, canvas.fitted(moment.title, 12, 165), 12, FAINT)
+        canvas.words(width - _MARGIN, 27, f"food {state[FOOD]:.0f}    step {moment.num_steps}", 14, INK, anchor="rs")
         self._draw_hunger(canvas, moment)
         self._draw_floor(canvas)
         body = self.body(moment)
@@ -71,9 +71,10 @@ class SnakeFilm(Drawing):
         self._draw_face(canvas, moment)
         if moment.is_over:
             words = f"{self.end_of(moment)} after {moment.num_steps} steps"
-            middle = _HEADER + _BOARD / 2
-            canvas.box(width / 2 - 130, middle - 24, width / 2 + 130, middle + 24, PAPER, edge=RULE, radius=8)
-            canvas.words(width / 2, middle + 6, words, 16, INK, anchor="ms")
+            # In the half of the board where the head is not.
+            y = _HEADER + _BOARD * (0.8 if state[Y] < self._size / 2 else 0.2)
+            canvas.box(width / 2 - 112, y - 19, width / 2 + 112, y + 19, PAPER, edge=RULE, radius=7)
+            canvas.words(width / 2, y + 5, words, 14, INK, anchor="ms")
         return canvas.picture()
 
     def text(self, moment: Moment, width: int, height: int) -> RenderableType:
@@ -164,14 +165,10 @@ class SnakeFilm(Drawing):
 
     def _draw_body(self, canvas: Canvas, body: list[tuple[int, int]]) -> None:
         """Thick lines from cell to cell, from the tail to the head."""
-        last = len(body) - 1
-        places = np.array([self._middle(*cell) for cell in body])
-        for part in range(last * _SHADES, 0, -1):
-            shades = np.array([part, part - 1]) / _SHADES
-            ends = [[float(np.interp(s, np.arange(len(body)), places[:, axis])) for axis in (0, 1)] for s in shades]
-            share = float(shades[1]) / last
-            width = (0.78 - 0.2 * share) * self._cell
-            canvas.line([(x, y) for x, y in ends], mixed(_HEAD_COLOR, _TAIL_COLOR, share), width)
+        for i in range(len(body) - 2, -1, -1):
+            # In few shades, so that little changes from move to move, and a film stays small.
+            color = mixed(_HEAD_COLOR, _TAIL_COLOR, i * _SHADES // len(body) / (_SHADES - 1))
+            canvas.line([self._middle(*body[i + 1]), self._middle(*body[i])], color, 0.66 * self._cell)
 
     def _draw_face(self, canvas: Canvas, moment: Moment) -> None:
         """The head with its eyes, which are crosses in the end."""
