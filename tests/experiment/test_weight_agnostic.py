@@ -1,4 +1,4 @@
-"""Weight-agnostic networks in the loop: what a reward is by definition, same bytes for any workers and across a restart."""
+"""Weight-agnostic networks in the loop: what a reward is, same bytes for any workers and across a restart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Observer
-from topoevo.kernels import load_kernel
+from topoevo.kernels import Batches, load_kernel
 from topoevo.network import compile_network
 from topoevo.rollouts import roll_out
 from topoevo.seeds import Stream
@@ -98,6 +98,11 @@ def test_a_resumed_run_equals_the_uninterrupted_one(settings, tmp_path, digits_r
     assert ours.train.best_reward is not None and ours.test.best_reward is not None
 
 
+def outputs_of(kernel, network, weight, batches):
+    """Outputs with one weight on all edges."""
+    return kernel.outputs(network, np.full(network.num_edges, weight, np.float32), batches)
+
+
 def cross_entropy(outputs, labels):
     """Mean of -log softmax by its definition, in float64."""
     values = outputs.astype(np.float64)
@@ -115,7 +120,7 @@ def test_a_reward_is_the_mean_over_shared_weights_on_the_samples_of_the_generati
         labels = task.train.targets[shared.order]
         for member in record.population.members[:4]:
             network = compile_network(member.genome)
-            outputs = [kernel.outputs(network, np.full(network.num_edges, w, np.float32), shared.batches) for w in WEIGHTS]
+            outputs = [outputs_of(kernel, network, weight, shared.batches) for weight in WEIGHTS]
             rewards = [-cross_entropy(one, labels) for one in outputs]
             best = int(np.argmax(rewards))
             found = member.evaluation
@@ -131,25 +136,15 @@ def test_a_champion_is_confirmed_on_all_training_samples(digits_run):
     network = compile_network(champion.individual.genome)
     (carried,) = set(network.weight.tolist())
     kernel = load_kernel("reference")
-    for samples, score in ((task.train, champion.train), (task.test, champion.test), (task.validation, champion.validation)):
-        from topoevo.kernels import Batches
-
+    for part in ("validation", "test", "train"):
+        samples, score = getattr(task, part), getattr(champion, part)
         batches = Batches.lay_out(samples.inputs, samples.targets, batch_size=500)
         rewards = {
-            w: -cross_entropy(kernel.outputs(network, np.full(network.num_edges, w, np.float32), batches), samples.targets)
-            for w in WEIGHTS
+            weight: -cross_entropy(outputs_of(kernel, network, weight, batches), samples.targets) for weight in WEIGHTS
         }
         assert score.reward == pytest.approx(np.mean(list(rewards.values())), rel=1e-4)
         assert score.best_reward == pytest.approx(rewards[carried], rel=1e-4)
-    assert carried == max(rewards, key=lambda w: _train_reward(task, network, kernel, w))
-
-
-def _train_reward(task, network, kernel, weight):
-    from topoevo.kernels import Batches
-
-    batches = Batches.lay_out(task.train.inputs, task.train.targets, batch_size=500)
-    outputs = kernel.outputs(network, np.full(network.num_edges, weight, np.float32), batches)
-    return -cross_entropy(outputs, task.train.targets)
+    assert carried == max(rewards, key=rewards.get)
 
 
 def test_generations_are_ranked_by_mean_and_best_or_by_mean_and_size(digits_run):
@@ -166,7 +161,7 @@ def test_everyone_meets_the_same_episodes_and_champions_meet_fresh_ones(swing_up
     _, problem = judging_of(params, task)
     seen = [problem.shared(Stream.SHARED, generation).seeds.tolist() for generation in range(3)]
     fresh = problem.shared(Stream.CONFIRMATION, 0).seeds.tolist()
-    assert len({tuple(one) for one in seen}) == 3 and not set(sum(seen, [])) & set(fresh)
+    assert len({tuple(one) for one in seen}) == 3 and not {seed for one in seen for seed in one} & set(fresh)
     assert fresh == problem.shared(Stream.CONFIRMATION, 2).seeds.tolist() and len(fresh) == 3
     for record in swing_up_run.records:
         for member in record.population.members[:3]:
@@ -187,9 +182,7 @@ def test_everyone_meets_the_same_episodes_and_champions_meet_fresh_ones(swing_up
 
 
 def test_a_bias_that_evolves_is_like_an_input():
-    params = params_of(DATA)
-    record = run(params_of_dict := DATA, p_initial_connection_enabled=0.5, num_generations=1).records[0]
-    assert params.bias and params_of_dict is DATA
+    record = run(DATA, p_initial_connection_enabled=0.5, num_generations=1).records[0]
     biases = [member.genome.complexity.biases for member in record.population.members]
     # 10 outputs, each fed with probability 1/2.
     assert 2 < np.mean(biases) < 8 and len(set(biases)) > 1

@@ -105,6 +105,13 @@ def _parser(prog: str) -> Parser:
     parser.add_argument("--no_tuning", action="store_true", help="leave out tuned weights, which take longest")
     for name, words in _LENGTHS.items():
         parser.add_argument(f"--{name}", type=int, metavar="N", help=words)
+    parser.add_argument(
+        "--sigmas",
+        nargs="+",
+        type=float,
+        metavar="S",
+        help="deviations that CMA-ES starts with, one for each restart (default .1 .1 .1)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides all that is random (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON, with everything that was found")
     parser.add_argument(
@@ -189,6 +196,8 @@ def _check(given: Namespace) -> None:
         for name in _LENGTHS
         if (value := getattr(given, name)) is not None and value < 1
     ]
+    if any(not 0 < sigma < float("inf") for sigma in given.sigmas or ()):
+        problems.append("--sigmas: must be above 0")
     if given.population_size == 1:
         problems.append("--population_size: 1 is not allowed, must be at least 2")
     if given.seed < 0:
@@ -207,7 +216,8 @@ def _conditions(given: Namespace, network: TrainedNetwork, task: Task | Environm
         chosen = AGNOSTIC_CONDITIONS
     else:
         chosen = ("own_weights",) if isinstance(task, Environment) else ()
-    other, kind = (_OF_SAMPLES, "samples") if isinstance(task, Environment) else (_OF_EPISODES, "episodes")
+    episodes = (*_OF_EPISODES, "sigmas")
+    other, kind = (_OF_SAMPLES, "samples") if isinstance(task, Environment) else (episodes, "episodes")
     problems = [
         f"--{name}: has no effect, {task.name} has no {kind}" for name in other if getattr(given, name) is not None
     ]
@@ -235,7 +245,8 @@ def _check_plot(given: Namespace, conditions: tuple[str, ...]) -> None:
 def _lengths(given: Namespace, task: Task | Environment) -> dict[str, Any]:
     """What the flags say about lengths, as arguments of `TrainedNetwork.report`."""
     if isinstance(task, Environment):
-        return {name: value for name in _OF_EPISODES if (value := getattr(given, name)) is not None}
+        lengths = {name: value for name in _OF_EPISODES if (value := getattr(given, name)) is not None}
+        return lengths if given.sigmas is None else {**lengths, "sigmas": tuple(given.sigmas)}
     found: dict[str, Any] = {} if given.num_trainings is None else {"num_trainings": given.num_trainings}
     if given.num_epochs is not None:
         found["gradient"] = GradientSettings(num_epochs=given.num_epochs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -166,7 +167,17 @@ class EpisodesProblem:
         return TaskScore(evaluation.reward, None, best_reward=best_reward)
 
     def score(self, part: str, genome: Genome, kernel: Kernel) -> TaskScore:
-        """Return the mean return over the test episodes, or over those of a confirmation for the part ``train``."""
+        """Return the mean return over the test episodes, or over those of a confirmation for the part ``train``.
+
+        It is minus infinity where an episode fails, as some environments do in states that were never met before.
+        """
+        try:
+            return self._score(part, genome)
+        except RolloutError:
+            return TaskScore(-math.inf, None)
+
+    def _score(self, part: str, genome: Genome) -> TaskScore:
+        """See `score`."""
         trials = self._trials(Stream.TEST, 0, self.num_test_trials)
         if part == "train":
             trials = self._trials(Stream.CONFIRMATION, 0, self.num_confirmation_trials)

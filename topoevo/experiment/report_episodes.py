@@ -66,6 +66,7 @@ class EpisodesJudge:
         num_generations: int | None = None,
         population_size: int | None = None,
         num_tuning_trials: int | None = None,
+        sigmas: tuple[float, ...] | None = None,
         seed: int = 0,
         kernel_name: str = "numba",
         tell: Callable[[str], None] = lambda text: None,
@@ -76,7 +77,7 @@ class EpisodesJudge:
         ----------
         environment, network, num_trials, num_trials_each, seed, kernel_name, tell
             See the class; None for what suits.
-        num_generations, population_size, num_tuning_trials
+        num_generations, population_size, num_tuning_trials, sigmas
             Of `CmaSettings`; None for what suits.
 
         Raises
@@ -92,10 +93,11 @@ class EpisodesJudge:
             )
         cheap = isinstance(environment, Simulation)
         own = CmaSettings(300, 32, 16) if cheap else CmaSettings(100, 16, 4)
-        given = {
+        given: dict[str, Any] = {
             "num_generations": num_generations,
             "population_size": population_size,
             "num_trials": num_tuning_trials,
+            "sigmas": sigmas,
         }
         cma = replace(own, **{name: value for name, value in given.items() if value is not None})
         each = (num_trials if cheap else min(num_trials, 10)) if num_trials_each is None else num_trials_each

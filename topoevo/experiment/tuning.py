@@ -23,7 +23,7 @@ from topoevo.tasks.task import Task
 LIMIT = 2.0
 #: Shared weights of the search, and of the curve.
 GRID = np.linspace(-LIMIT, LIMIT, 41).astype(np.float32)
-#: Generations between two trials of the middle of the search distribution.
+#: Generations between two confirmations.
 _CONFIRM_EVERY = 10
 #: Epochs that share their minibatches, in another order each; see `topoevo.experiment.training`.
 _EPOCHS_A_LAYOUT = 10
@@ -60,14 +60,14 @@ class CmaSettings:
         Generations, and candidates of each.
     num_trials
         Episodes of every candidate; all of a generation meet the same ones, every generation others.
-    sigma
-        Standard deviation of the first generation.
+    sigmas
+        Standard deviation of the first generation, and of that of every restart; the generations are shared evenly.
     """
 
     num_generations: int
     population_size: int
     num_trials: int
-    sigma: float = 0.5
+    sigmas: tuple[float, ...] = (0.1, 0.1, 0.1)
 
 
 def tune_by_cma(
@@ -89,7 +89,7 @@ def tune_by_cma(
     confirm
         Mean return of one set of weights in episodes that are always the same, and that no generation meets.
     start
-        Middle of the first generation, float32 [num_edges].
+        Where the search begins, float32 [num_edges].
     settings
         Length and width of the search.
     seed
@@ -104,8 +104,9 @@ def tune_by_cma(
 
     Notes
     -----
-    What comes back is the best, by `confirm`, of the start and the middles of the distribution in every tenth
-    generation: the best candidate of all would be the luckiest in few episodes.
+    What comes back is the best, by `confirm`, of the start and, in every tenth generation, of the middle of the
+    distribution and the best candidate; the best candidate of all would be the luckiest in few episodes. A restart
+    begins there, with a narrow distribution again.
 
     References
     ----------
@@ -115,30 +116,32 @@ def tune_by_cma(
         return start
     cma = _import_cma()
     rng = generator(seed, Stream.TUNING)
-    options = {
-        "popsize": settings.population_size,
-        # A generator of our own instead of numpy's global one.
-        "randn": lambda *shape: rng.standard_normal(shape),
-        "seed": np.nan,
-        "verbose": -9,
-    }
-    strategy = cma.CMAEvolutionStrategy(start.astype(np.float64), settings.sigma, options)
     best, best_return = start, confirm(start)
-    for generation in range(1, settings.num_generations + 1):
-        candidates = strategy.ask()
-        found = returns(np.array(candidates, np.float32), generation)
-        if np.isnan(found).all():
-            break
-        strategy.tell(candidates, (-np.where(np.isnan(found), np.nanmin(found), found)).tolist())
-        if generation % _CONFIRM_EVERY == 0 or generation == settings.num_generations:
-            middle = strategy.mean.astype(np.float32)
-            confirmed = confirm(middle)
-            if confirmed > best_return:
-                best, best_return = middle, confirmed
-        tell(
-            f"tuning weights: generation {generation} of {settings.num_generations}, best of it "
-            f"{np.nanmax(found):.1f}, best confirmed {best_return:.1f}"
-        )
+    parts = np.array_split(np.arange(1, settings.num_generations + 1), len(settings.sigmas))
+    for sigma, part in zip(settings.sigmas, parts, strict=True):
+        options = {
+            "popsize": settings.population_size,
+            # A generator of our own instead of numpy's global one.
+            "randn": lambda *shape: rng.standard_normal(shape),
+            "seed": np.nan,
+            "verbose": -9,
+        }
+        strategy = cma.CMAEvolutionStrategy(best.astype(np.float64), sigma, options)
+        for generation in part:
+            candidates = strategy.ask()
+            found = returns(np.array(candidates, np.float32), generation)
+            if np.isnan(found).all():
+                break
+            strategy.tell(candidates, (-np.where(np.isnan(found), np.nanmin(found), found)).tolist())
+            if generation % _CONFIRM_EVERY == 0 or generation == part[-1]:
+                for tried in (strategy.mean, candidates[np.nanargmax(found)]):
+                    confirmed = confirm(np.array(tried, np.float32))
+                    if confirmed > best_return:
+                        best, best_return = np.array(tried, np.float32), confirmed
+            tell(
+                f"tuning weights: generation {generation} of {settings.num_generations}, best of it "
+                f"{np.nanmax(found):.1f}, best confirmed {best_return:.1f}"
+            )
     return best
 
 
