@@ -52,12 +52,11 @@ def _vector(width: int) -> Any:
 
 
 def _place(context: Any, builder: Any, kinds: Any, values: Any, width: int) -> Any:
-    """Pointer to the first `width` numbers of a row, from types and values of (rows, row)."""
+    """Pointer to a row of `width` numbers, from types and values of (rows, row)."""
     (array_type, row_type), (array, row) = kinds, values
     view = context.make_array(array_type)(context, builder, array)
-    indices = [context.cast(builder, row, row_type, types.intp), context.get_constant(types.intp, 0)]
-    pointer = cgutils.get_item_pointer(context, builder, array_type, view, indices, wraparound=False)
-    return builder.bitcast(pointer, _vector(width).as_pointer())
+    first = builder.bitcast(view.data, _vector(width).as_pointer())
+    return builder.gep(first, [context.cast(builder, row, row_type, types.intp)], inbounds=True)
 
 
 def _multiply_add(builder: Any, x: Any, y: Any, z: Any) -> Any:
@@ -80,6 +79,24 @@ def _everywhere(builder: Any, number: Any) -> Any:
 
 
 @intrinsic
+def at(typingctx: Any, array: Any, index: Any) -> Any:
+    """Return ``array[index]``, integers as those that Python counts with; the index is not checked.
+
+    numba asks of every index whether it is negative, which for short loops is half of their instructions.
+    """
+    kind = types.intp if isinstance(array.dtype, types.Integer) else array.dtype
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array_type, index_type = signature.args
+        view = context.make_array(array_type)(context, builder, arguments[0])
+        pointer = builder.gep(view.data, [context.cast(builder, arguments[1], index_type, types.intp)], inbounds=True)
+        item = context.unpack_value(builder, array_type.dtype, pointer)
+        return context.cast(builder, item, array_type.dtype, kind)
+
+    return kind(array, index), codegen
+
+
+@intrinsic
 def zeros(typingctx: Any) -> Any:
     """Return 0 in all lanes."""
     return _LANES(), lambda context, builder, signature, arguments: ir.Constant(_vector(LANES), [0.0] * LANES)
@@ -96,19 +113,18 @@ def load(typingctx: Any, rows: Any, row: Any) -> Any:
 
 
 @intrinsic
-def load_samples(typingctx: Any, inputs: Any, batch: Any, row: Any, first: Any) -> Any:
-    """Return ``inputs[batch, row, first:first + LANES]``; indices are not checked."""
+def load_from(typingctx: Any, places: Any, row: Any) -> Any:
+    """Return the row whose address in memory is ``places[row]``; neither index nor address is checked."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        indices = [
-            context.cast(builder, value, kind, types.intp)
-            for value, kind in zip(arguments[1:], signature.args[1:], strict=True)
-        ]
-        pointer = cgutils.get_item_pointer(context, builder, signature.args[0], view, indices, wraparound=False)
-        return builder.load(builder.bitcast(pointer, _vector(LANES).as_pointer()), align=4)
+        (array_type, row_type), (array, row) = signature.args, arguments
+        view = context.make_array(array_type)(context, builder, array)
+        address = builder.load(
+            builder.gep(view.data, [context.cast(builder, row, row_type, types.intp)], inbounds=True)
+        )
+        return builder.load(builder.inttoptr(address, _vector(LANES).as_pointer()), align=4)
 
-    return _LANES(inputs, batch, row, first), codegen
+    return _LANES(places, row), codegen
 
 
 @intrinsic
@@ -135,6 +151,27 @@ def add_scaled(typingctx: Any, lanes: Any, factor: Any, other: Any) -> Any:
 
 
 @intrinsic
+def fused(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
+    """Return x y + z of single numbers, rounded once."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float32(*[types.float32] * 3), codegen
+
+
+@intrinsic
+def product(typingctx: Any, x: Any, y: Any) -> Any:
+    """Return x y of single numbers, rounded before it is added to anything."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # A flag of its own keeps numba from setting those that let the compiler fuse.
+        return builder.fmul(*arguments, flags=("nsz",))
+
+    return types.float32(types.float32, types.float32), codegen
+
+
+@intrinsic
 def add_product(typingctx: Any, sums: Any, row: Any, lanes: Any, other: Any) -> Any:
     """Add ``lanes * other`` to a row of `sums`, an array of `aligned_rows` with `SUMS` columns."""
 
@@ -149,6 +186,49 @@ def add_product(typingctx: Any, sums: Any, row: Any, lanes: Any, other: Any) -> 
         return context.get_dummy_value()
 
     return types.void(sums, row, lanes, other), codegen
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """As many vectors as each of them has numbers: the columns of the matrix that they are the rows of."""
+    width = len(rows)
+    step = 1
+    while step < width:
+        low = [i + width * ((i // step) % 2) - (step if (i // step) % 2 else 0) for i in range(width)]
+        high = [i + width * ((i // step) % 2) + (0 if (i // step) % 2 else step) for i in range(width)]
+        mixed = list(rows)
+        for i in range(width):
+            if not (i // step) % 2:
+                pair = rows[i], rows[i + step]
+                for k, lanes in ((i, low), (i + step, high)):
+                    mask = ir.Constant(ir.VectorType(_INTEGER, width), lanes)
+                    mixed[k] = builder.shuffle_vector(*pair, mask)
+        rows, step = mixed, 2 * step
+    return rows
+
+
+@intrinsic
+def add_up(typingctx: Any, sums: Any, row: Any, totals: Any) -> Any:
+    """Add up each of `SUMS` rows of `sums` from its first number to its last, into ``totals[row:row + SUMS]``.
+
+    Without transposing, every sum would have to wait for itself fifteen times.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        first = _place(context, builder, signature.args[:2], arguments[:2], SUMS)
+        places = [builder.gep(first, [ir.Constant(_INTEGER, i)]) for i in range(SUMS)]
+        columns = _transposed(builder, [builder.load(place, align=_ALIGNMENT) for place in places])
+        total = columns[0]
+        for column in columns[1:]:
+            total = builder.fadd(total, column, flags=("nsz",))
+        for place in places:
+            builder.store(ir.Constant(_vector(SUMS), [0.0] * SUMS), place, align=_ALIGNMENT)
+        view = context.make_array(signature.args[2])(context, builder, arguments[2])
+        index = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        place = builder.bitcast(builder.gep(view.data, [index]), _vector(SUMS).as_pointer())
+        builder.store(total, place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(sums, row, totals), codegen
 
 
 @inlined_loop

@@ -11,27 +11,30 @@ from __future__ import annotations
 import numpy as np
 
 from topoevo.compilation import entry_point
-from topoevo.kernels.lanes import LANES, SUMS, aligned_rows
+from topoevo.kernels.lanes import LANES, aligned_rows, at
 from topoevo.kernels.passes import (
     accuracy_of,
     backward_pass,
     clear_lanes,
     collect,
     direct_pass,
-    fetch_inputs,
     forward_pass,
     hebbian_pass,
     learning_rate,
-    load_inputs,
     output_errors,
     output_products,
     output_slopes,
+    places_of,
+    rows_of_weighted_inputs,
     scores,
     shape_gradient,
     shape_losses,
+    show_inputs,
     store_rows,
+    sums_of_edges,
     update,
 )
+from topoevo.kernels.prefetch import fetching, nothing_to_fetch, pieces_of
 from topoevo.kernels.sources import CACHE
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
@@ -55,9 +58,13 @@ def train(
     rows = np.arange(num_nodes)
     activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_nodes, LANES)
     activities[:] = _ONE
-    weighted_inputs = aligned_rows(num_computed, LANES)
-    sums = aligned_rows(num_edges if propagate else len(output_edges), SUMS)
-    changes, change = aligned_rows(len(hebbian), SUMS), np.zeros(len(hebbian), np.float32)
+    along_edges = propagate and not len(direct)
+    places = places_of(activities)
+    pieces = pieces_of(input_index, inputs)
+    z_rows, num_z_rows = rows_of_weighted_inputs(activation)
+    weighted_inputs = aligned_rows(num_z_rows, LANES)
+    sums = sums_of_edges(num_edges if propagate else len(output_edges))
+    changes, change = sums_of_edges(len(hebbian)), np.zeros(len(hebbian), np.float32)
     top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     answer = np.empty(LANES, np.int32)
     gradient = np.zeros(num_edges, np.float32)
@@ -66,13 +73,18 @@ def train(
         batch = order[step]
         n = sizes[batch]
         for k in range(num_edges):
-            out_weights[k] = feedback[edge[k]] if has_feedback else weights[edge[k]]
+            out_weights[k] = at(feedback, at(edge, k)) if has_feedback else at(weights, at(edge, k))
         loss, right = 0.0, 0
         for start in range(0, n, LANES):
             size = min(LANES, n - start)
-            fetch_inputs(input_index, inputs, order[min(step + 1, len(order) - 1)], start)
-            load_inputs(input_index, inputs, batch, start, size, activities)
-            forward_pass(num_sources, activation, row_start, source, weights, weighted_inputs, activities)
+            show_inputs(input_index, inputs, batch, start, size, activities, places)
+            following = order[min(step + 1, len(order) - 1)]
+            begin, end = start / n, min((start + LANES) / n, 1.0)
+            middle = 0.5 * (begin + end) if along_edges else end
+            forward_pass(
+                num_sources, activation, row_start, source, weights, z_rows, weighted_inputs, activities, places,
+                fetching(pieces, inputs, following, begin, middle, num_computed),
+            )  # fmt: skip
             block_loss, block_right = scores(
                 loss_kind, activities, num_outputs, labels[batch, 0], values[batch], start, size, top, total, answer
             )
@@ -81,22 +93,24 @@ def train(
             output_errors(
                 loss_kind, activities, num_outputs, labels[batch, 0], values[batch], start, size, top, total, errors
             )
-            output_slopes(num_sources, num_outputs, activation, weighted_inputs, activities, errors)
+            output_slopes(num_sources, num_outputs, activation, z_rows, weighted_inputs, activities, errors)
             if not propagate:
-                output_products(num_outputs, row_start, source, errors, activities, sums)
+                output_products(num_outputs, row_start, source, errors, places, sums)
             elif len(direct):
                 direct_pass(
                     num_sources, num_outputs, activation, out_start, out_target, direct,
-                    weighted_inputs, activities, errors, sums,
+                    z_rows, weighted_inputs, activities, places, errors, sums,
+                    fetching(pieces, inputs, following, middle, end, num_sources),
                 )  # fmt: skip
             else:
                 backward_pass(
                     num_sources, num_outputs, activation, out_start, out_target, out_weights, rows,
-                    weighted_inputs, activities, errors, sums,
+                    z_rows, weighted_inputs, activities, places, errors, sums,
+                    fetching(pieces, inputs, following, middle, end, num_sources),
                 )  # fmt: skip
             if len(hebbian):
                 clear_lanes(activities, 0, size)
-                hebbian_pass(first_output, out_start, out_target, out_weights, activities, decorrelate, changes)
+                hebbian_pass(first_output, out_start, out_target, out_weights, activities, places, decorrelate, changes)
                 activities[len(input_index) : num_sources] = _ONE
         loss /= n
         if not np.isfinite(loss):
@@ -134,9 +148,12 @@ def train_by_perturbations(
     inputs, labels, values, sizes, order, loss_kind, rng, losses, accuracies,
 ):  # fmt: skip
     """Train; see `Kernel.train_by_perturbations`. Returns the number of steps taken."""
-    num_computed = len(activation)
-    activities, weighted_inputs = aligned_rows(num_sources + num_computed, LANES), aligned_rows(num_computed, LANES)
+    activities = aligned_rows(num_sources + len(activation), LANES)
+    z_rows, num_z_rows = rows_of_weighted_inputs(activation)
+    weighted_inputs = aligned_rows(num_z_rows, LANES)
     activities[:] = _ONE
+    places = places_of(activities)
+    nothing = nothing_to_fetch()
     top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     answer = np.empty(LANES, np.int32)
     learned = np.flatnonzero(plastic)
@@ -154,14 +171,25 @@ def train_by_perturbations(
         right = 0
         for start in range(0, n, LANES):
             size = min(LANES, n - start)
-            load_inputs(input_index, inputs, batch, start, size, activities)
+            show_inputs(input_index, inputs, batch, start, size, activities, places)
             for i in range(num_candidates + 1):
                 deviation = np.float32(sigma if i < num_noises else -sigma)
                 if i == num_candidates:
                     deviation = _ZERO
                 for k in range(len(learned)):
                     candidate[learned[k]] = weights[learned[k]] + deviation * noise[i % num_noises, k]
-                forward_pass(num_sources, activation, row_start, source, candidate, weighted_inputs, activities)
+                forward_pass(
+                    num_sources,
+                    activation,
+                    row_start,
+                    source,
+                    candidate,
+                    z_rows,
+                    weighted_inputs,
+                    activities,
+                    places,
+                    nothing,
+                )
                 block_loss, block_right = scores(
                     loss_kind, activities, num_outputs, labels[batch, 0], values[batch], start, size,
                     top, total, answer,
@@ -196,9 +224,12 @@ def train_by_proposals(
     inputs, labels, values, sizes, order, loss_kind, rng, losses, accuracies, acceptances,
 ):  # fmt: skip
     """Train; see `Kernel.train_by_proposals`. Returns the number of steps taken and the scale reached."""
-    num_computed = len(activation)
-    activities, weighted_inputs = aligned_rows(num_sources + num_computed, LANES), aligned_rows(num_computed, LANES)
+    activities = aligned_rows(num_sources + len(activation), LANES)
+    z_rows, num_z_rows = rows_of_weighted_inputs(activation)
+    weighted_inputs = aligned_rows(num_z_rows, LANES)
     activities[:] = _ONE
+    places = places_of(activities)
+    nothing = nothing_to_fetch()
     top, total = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     answer = np.empty(LANES, np.int32)
     candidate = weights.copy()
@@ -217,8 +248,19 @@ def train_by_proposals(
             proposed, right = 0.0, 0
             for start in range(0, n, LANES):
                 size = min(LANES, n - start)
-                load_inputs(input_index, inputs, batch, start, size, activities)
-                forward_pass(num_sources, activation, row_start, source, candidate, weighted_inputs, activities)
+                show_inputs(input_index, inputs, batch, start, size, activities, places)
+                forward_pass(
+                    num_sources,
+                    activation,
+                    row_start,
+                    source,
+                    candidate,
+                    z_rows,
+                    weighted_inputs,
+                    activities,
+                    places,
+                    nothing,
+                )
                 block_loss, block_right = scores(
                     loss_kind, activities, num_outputs, labels[batch, 0], values[batch], start, size,
                     top, total, answer,
@@ -252,15 +294,22 @@ def outputs(input_index, num_sources, num_outputs, activation, row_start, source
     """Output activities of all minibatches into `outputs` [num_outputs, num_samples]."""
     num_computed = len(activation)
     num_nodes = num_sources + num_computed
-    activities, weighted_inputs = aligned_rows(num_nodes, LANES), aligned_rows(num_computed, LANES)
+    activities = aligned_rows(num_nodes, LANES)
+    z_rows, num_z_rows = rows_of_weighted_inputs(activation)
+    weighted_inputs = aligned_rows(num_z_rows, LANES)
     activities[:] = _ONE
+    places = places_of(activities)
+    pieces = pieces_of(input_index, inputs)
     done = 0
     for batch in range(len(sizes)):
         n = sizes[batch]
         for start in range(0, n, LANES):
             size = min(LANES, n - start)
-            fetch_inputs(input_index, inputs, min(batch + 1, len(sizes) - 1), start)
-            load_inputs(input_index, inputs, batch, start, size, activities)
-            forward_pass(num_sources, activation, row_start, source, weights, weighted_inputs, activities)
+            show_inputs(input_index, inputs, batch, start, size, activities, places)
+            following = min(batch + 1, len(sizes) - 1)
+            forward_pass(
+                num_sources, activation, row_start, source, weights, z_rows, weighted_inputs, activities, places,
+                fetching(pieces, inputs, following, start / n, min((start + LANES) / n, 1.0), num_computed),
+            )  # fmt: skip
             store_rows(activities, num_nodes - num_outputs, outputs, done + start, size)
         done += n

@@ -20,8 +20,22 @@ from topoevo.activations import ACTIVATIONS_BY_CODE
 from topoevo.compilation import inlined_loop
 from topoevo.kernels import elementary
 from topoevo.kernels.base import Loss, Schedule, Shaping, UpdateRule
-from topoevo.kernels.lanes import LANES, SUMS, add_product, add_scaled, load, load_samples, store, zeros
-from topoevo.kernels.prefetch import LINE, prefetch
+from topoevo.kernels.lanes import (
+    LANES,
+    SUMS,
+    add_product,
+    add_scaled,
+    add_up,
+    aligned_rows,
+    at,
+    fused,
+    load,
+    load_from,
+    product,
+    store,
+    zeros,
+)
+from topoevo.kernels.prefetch import fetch
 
 _SGD, _ADAM, _RMSPROP, _NONE = (
     int(rule) for rule in (UpdateRule.SGD, UpdateRule.ADAM, UpdateRule.RMSPROP, UpdateRule.NONE)
@@ -96,16 +110,35 @@ activate = _activate_one_of(ACTIVATIONS_BY_CODE)
 apply_slope = _apply_slope_of(ACTIVATIONS_BY_CODE)
 
 
+#: Whether the slope of each activation function is not told by the activity alone.
+_SLOPE_NEEDS_Z = np.array([not activation.slope_from_activity for activation in ACTIVATIONS_BY_CODE])
+
+
+@inlined_loop
+def rows_of_weighted_inputs(activation):
+    """In which row each computed node leaves its weighted input, and the number of rows.
+
+    Row 0 is shared by all nodes whose slope their activity tells. A row of its own costs each of them as much as two
+    edges, for writing to what is not in the first cache is slow.
+    """
+    z_rows, num_rows = np.zeros(len(activation), np.int64), 1
+    for node in range(len(activation)):
+        if _SLOPE_NEEDS_Z[activation[node]]:
+            z_rows[node] = num_rows
+            num_rows += 1
+    return z_rows, num_rows
+
+
 # -- blocks of samples ------------------------------------------------------------------------------------------
 
 
 @inlined_loop
-def fetch_inputs(input_index, inputs, batch, first):
-    """Fetch a part of a minibatch into the cache: the blocks of the one before it fetch all of its rows together."""
-    num_rows, num_samples = len(input_index), inputs.shape[2]
-    for i in range(num_rows * first // num_samples, num_rows * min(first + LANES, num_samples) // num_samples):
-        for j in range(0, num_samples, LINE):
-            prefetch(inputs, batch, input_index[i], j)
+def places_of(activities):
+    """Where the activities of each row lie, int64 [row]; `show_inputs` changes those of inputs."""
+    places = np.empty(len(activities), np.int64)
+    for row in range(len(activities)):
+        places[row] = activities.ctypes.data + 4 * LANES * row
+    return places
 
 
 @inlined_loop
@@ -114,16 +147,23 @@ def load_inputs(input_index, inputs, batch, first, size, activities):
 
     Lanes beyond the block's size repeat its first sample, so that they are no harder to compute than a real one.
     """
-    if size == LANES:
-        for i in range(len(input_index)):
-            store(activities, i, load_samples(inputs, batch, input_index[i], first))
-        return
     for i in range(len(input_index)):
-        k = input_index[i]
+        k = at(input_index, i)
         for j in range(size):
             activities[i, j] = inputs[batch, k, first + j]
         for j in range(size, LANES):
             activities[i, j] = inputs[batch, k, first]
+
+
+@inlined_loop
+def show_inputs(input_index, inputs, batch, first, size, activities, places):
+    """Let `places` tell where a block's input rows lie: in the minibatch, or in a copy if the block is not full."""
+    own = activities.ctypes.data
+    start = inputs.ctypes.data + 4 * (batch * inputs.shape[1] * inputs.shape[2] + first)
+    if size < LANES:
+        load_inputs(input_index, inputs, batch, first, size, activities)
+    for i in range(len(input_index)):
+        places[i] = own + 4 * LANES * i if size < LANES else start + 4 * inputs.shape[2] * at(input_index, i)
 
 
 @inlined_loop
@@ -153,46 +193,64 @@ def clear_lanes(rows, first_row, size):
 
 
 @inlined_loop
+def sums_of_edges(num_edges):
+    """Running sums of products, zeros [edge, SUMS]; there are more rows, so that `collect` can take `SUMS` at once."""
+    return aligned_rows((num_edges + SUMS - 1) // SUMS * SUMS, SUMS)
+
+
+@inlined_loop
 def collect(sums, edge, gradient):
     """gradient[edge[k]] = what has added up in row k of the sums, which start from zero again."""
+    totals = np.empty(len(sums), np.float32)
+    for k in range(0, len(sums), SUMS):
+        add_up(sums, k, totals)
     for k in range(len(edge)):
-        total = _ZERO
-        for j in range(SUMS):
-            total += sums[k, j]
-            sums[k, j] = _ZERO
-        gradient[edge[k]] = total
+        gradient[at(edge, k)] = totals[k]
 
 
 # -- passes over one block --------------------------------------------------------------------------------------
 
 
 @inlined_loop
-def forward_pass(num_sources, activation, row_start, source, weights, weighted_inputs, activities):
+def forward_pass(
+    num_sources, activation, row_start, source, weights, z_rows, weighted_inputs, activities, places, to_fetch
+):
     """Activities of the computed nodes; the rows of inputs and bias are set by the caller."""
     for node in range(len(activation)):
+        fetch(to_fetch, node)
         z = zeros()
-        for e in range(row_start[node], row_start[node + 1]):
-            z = add_scaled(z, weights[e], load(activities, source[e]))
-        store(weighted_inputs, node, z)
-        activate(activation[node], weighted_inputs, node, activities, num_sources + node)
+        for e in range(at(row_start, node), at(row_start, node + 1)):
+            z = add_scaled(z, at(weights, e), load_from(places, at(source, e)))
+        z_row = at(z_rows, node)
+        store(weighted_inputs, z_row, z)
+        activate(at(activation, node), weighted_inputs, np.uintp(z_row), activities, np.uintp(num_sources + node))
 
 
 @inlined_loop
-def output_slopes(num_sources, num_outputs, activation, weighted_inputs, activities, errors):
+def _multiply_by_slope(code, z_row, weighted_inputs, activities, row, errors):
+    """Error of a node from that of its activity."""
+    if code != LINEAR:
+        if z_row == 0:
+            store(weighted_inputs, 0, load(activities, row))
+        apply_slope(code, weighted_inputs, np.uintp(z_row), activities, np.uintp(row), errors)
+
+
+@inlined_loop
+def output_slopes(num_sources, num_outputs, activation, z_rows, weighted_inputs, activities, errors):
     """Errors of the outputs, from those of their activities."""
     for row in range(len(activities) - num_outputs, len(activities)):
         node = row - num_sources
-        if activation[node] != LINEAR:
-            apply_slope(activation[node], weighted_inputs, node, activities, row, errors)
+        _multiply_by_slope(at(activation, node), at(z_rows, node), weighted_inputs, activities, row, errors)
 
 
 @inlined_loop
-def products(first_row, stop_row, out_start, out_target, errors, activities, sums):
+def products(first_row, stop_row, out_start, out_target, errors, places, sums, to_fetch):
     """g = sum over samples of error(target) x(row), for the edges out of some rows."""
     for row in range(first_row, stop_row):
-        x = load(activities, row)
-        for k in range(out_start[row], out_start[row + 1]):
-            add_product(sums, k, load(errors, out_target[k]), x)
+        fetch(to_fetch, row - first_row)
+        x = load_from(places, row)
+        for k in range(at(out_start, row), at(out_start, row + 1)):
+            add_product(sums, k, load(errors, at(out_target, k)), x)
 
 
 @inlined_loop
@@ -204,10 +262,13 @@ def backward_pass(
     out_target,
     out_feedback,
     rows,
+    z_rows,
     weighted_inputs,
     activities,
+    places,
     errors,
     sums,
+    to_fetch,
 ):
     """Errors of hidden nodes from those of the outputs, and the product of every edge.
 
@@ -215,18 +276,17 @@ def backward_pass(
     """
     num_hidden = len(activation) - num_outputs
     for i in range(num_hidden):
-        row = rows[num_sources + num_hidden - 1 - i]
+        row = at(rows, num_sources + num_hidden - 1 - i)
         x = load(activities, row)
         error = zeros()
-        for k in range(out_start[row], out_start[row + 1]):
-            d = load(errors, out_target[k])
-            error = add_scaled(error, out_feedback[k], d)
+        for k in range(at(out_start, row), at(out_start, row + 1)):
+            d = load(errors, at(out_target, k))
+            error = add_scaled(error, at(out_feedback, k), d)
             add_product(sums, k, d, x)
         store(errors, row, error)
         node = row - num_sources
-        if activation[node] != LINEAR:
-            apply_slope(activation[node], weighted_inputs, node, activities, row, errors)
-    products(0, num_sources, out_start, out_target, errors, activities, sums)
+        _multiply_by_slope(at(activation, node), at(z_rows, node), weighted_inputs, activities, row, errors)
+    products(0, num_sources, out_start, out_target, errors, places, sums, to_fetch)
 
 
 @inlined_loop
@@ -237,10 +297,13 @@ def direct_pass(
     out_start,
     out_target,
     direct,
+    z_rows,
     weighted_inputs,
     activities,
+    places,
     errors,
     sums,
+    to_fetch,
 ):
     """Errors of hidden nodes straight from those of the outputs, and the product of every edge."""
     first_output = len(activities) - num_outputs
@@ -250,33 +313,32 @@ def direct_pass(
         for k in range(num_outputs):
             error = add_scaled(error, direct[node, k], load(errors, first_output + k))
         store(errors, row, error)
-        if activation[node] != LINEAR:
-            apply_slope(activation[node], weighted_inputs, node, activities, row, errors)
-    products(0, first_output, out_start, out_target, errors, activities, sums)
+        _multiply_by_slope(at(activation, node), at(z_rows, node), weighted_inputs, activities, row, errors)
+    products(0, first_output, out_start, out_target, errors, places, sums, to_fetch)
 
 
 @inlined_loop
-def output_products(num_outputs, row_start, source, errors, activities, sums):
+def output_products(num_outputs, row_start, source, errors, places, sums):
     """The products of the edges into outputs alone; row k of the sums is the k-th of those edges."""
     num_computed = len(row_start) - 1
-    first = len(activities) - num_computed
-    first_edge = row_start[num_computed - num_outputs]
+    first = len(errors) - num_computed
+    first_edge = at(row_start, num_computed - num_outputs)
     for node in range(num_computed - num_outputs, num_computed):
         d = load(errors, first + node)
-        for e in range(row_start[node], row_start[node + 1]):
-            add_product(sums, e - first_edge, d, load(activities, source[e]))
+        for e in range(at(row_start, node), at(row_start, node + 1)):
+            add_product(sums, e - first_edge, d, load_from(places, at(source, e)))
 
 
 @inlined_loop
-def hebbian_pass(first_output, out_start, out_target, out_weights, activities, decorrelate, sums):
+def hebbian_pass(first_output, out_start, out_target, out_weights, activities, places, decorrelate, sums):
     """Sum over samples of y (x - what is known of x), for the edges into hidden nodes; see `Kernel.hebbian_changes`."""
     for row in range(first_output):
-        x = load(activities, row)
+        x = load_from(places, row)
         rest = x
-        for k in range(out_start[row], out_start[row + 1]):
-            if out_target[k] < first_output:
-                y = load(activities, out_target[k])
-                rest = add_scaled(rest if decorrelate else x, -out_weights[k], y)
+        for k in range(at(out_start, row), at(out_start, row + 1)):
+            if at(out_target, k) < first_output:
+                y = load(activities, at(out_target, k))
+                rest = add_scaled(rest if decorrelate else x, -at(out_weights, k), y)
                 add_product(sums, k, y, rest)
 
 
@@ -431,6 +493,19 @@ def shape_gradient(max_grad_norm, grad_power, gradient, plastic):
 
 
 @inlined_loop
+def _moved(weights, e, shrink, change):
+    """A weight after decay and change.
+
+    For the last weights, if their number is no multiple of eight, and for all of less than 24, decay is rounded after
+    the change instead of before: so it was in the first recorded runs, where the compiler had chosen it.
+    """
+    w, num = weights[e], len(weights)
+    if num < 24 or e >= num - num % 8:
+        return fused(-shrink, w, w - change)
+    return fused(-shrink, w, w) - change
+
+
+@inlined_loop
 def update(
     rule,
     lr,
@@ -447,8 +522,6 @@ def update(
     plastic,
 ):
     """One step of an optimizer on the plastic weights; see `topoevo.kernels.base.UpdateRule`."""
-    if rule == _NONE:
-        return
     lr32, b1, b2 = np.float32(lr), np.float32(first_decay), np.float32(second_decay)
     a1, a2 = np.float32(1.0 - first_decay), np.float32(1.0 - second_decay)
     eps, decay = np.float32(epsilon), np.float32(weight_decay)
@@ -456,24 +529,33 @@ def update(
     correct2 = np.float32(1.0 / (1.0 - second_decay**step))
     shrink = np.float32(lr * weight_decay) if decoupled else _ZERO
     penalty = _ZERO if decoupled else decay
-    for e in range(len(weights)):
-        if not plastic[e]:
-            continue
-        g = gradient[e] + penalty * weights[e]
-        if rule == _SGD:
-            first[e] = b1 * first[e] + g
-            change = lr32 * first[e]
-        elif rule == _ADAM:
-            first[e] = b1 * first[e] + a1 * g
-            second[e] = b2 * second[e] + a2 * g * g
-            change = lr32 * (first[e] * correct1) / (np.sqrt(second[e] * correct2) + eps)
-        elif rule == _RMSPROP:
-            second[e] = b2 * second[e] + a2 * g * g
-            first[e] = b1 * first[e] + g / (np.sqrt(second[e]) + eps)
-            change = lr32 * first[e]
-        else:
-            second[e] = b2 * second[e] + a2 * g * g
-            move = np.sqrt((first[e] + eps) / (second[e] + eps)) * g
-            first[e] = b2 * first[e] + a2 * move * move
-            change = lr32 * move
-        weights[e] -= change + shrink * weights[e]
+    # One loop for each rule: from a choice within the loop the compiler makes code that computes all of them.
+    if rule == _SGD:
+        for e in range(len(weights)):
+            if plastic[e]:
+                first[e] = fused(b1, first[e], fused(penalty, weights[e], gradient[e]))
+                weights[e] = _moved(weights, e, shrink, product(lr32, first[e]))
+    elif rule == _ADAM:
+        rate = lr32 * correct1
+        for e in range(len(weights)):
+            if plastic[e]:
+                g = fused(penalty, weights[e], gradient[e])
+                first[e] = fused(b1, first[e], a1 * g)
+                second[e] = fused(b2, second[e], a2 * (g * g))
+                change = rate * first[e] / (np.sqrt(second[e] * correct2) + eps)
+                weights[e] = _moved(weights, e, shrink, change)
+    elif rule == _RMSPROP:
+        for e in range(len(weights)):
+            if plastic[e]:
+                g = fused(penalty, weights[e], gradient[e])
+                second[e] = fused(b2, second[e], a2 * (g * g))
+                first[e] = fused(b1, first[e], g / (np.sqrt(second[e]) + eps))
+                weights[e] = _moved(weights, e, shrink, product(lr32, first[e]))
+    elif rule != _NONE:
+        for e in range(len(weights)):
+            if plastic[e]:
+                g = fused(penalty, weights[e], gradient[e])
+                second[e] = fused(b2, second[e], a2 * (g * g))
+                move = np.sqrt((first[e] + eps) / (second[e] + eps)) * g
+                first[e] = fused(a2, move * move, b2 * first[e])
+                weights[e] = _moved(weights, e, shrink, product(lr32, move))

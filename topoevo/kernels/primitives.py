@@ -11,7 +11,7 @@ import numpy as np
 
 from topoevo.compilation import entry_point
 from topoevo.kernels import passes
-from topoevo.kernels.lanes import LANES, SUMS, aligned_rows
+from topoevo.kernels.lanes import LANES, aligned_rows
 from topoevo.kernels.passes import (
     backward_pass,
     collect,
@@ -21,11 +21,14 @@ from topoevo.kernels.passes import (
     load_inputs,
     load_rows,
     output_slopes,
+    places_of,
     products,
     scores,
     shape_gradient,
     store_rows,
+    sums_of_edges,
 )
+from topoevo.kernels.prefetch import nothing_to_fetch
 from topoevo.kernels.sources import CACHE
 
 _ONE = np.float32(1.0)
@@ -40,13 +43,17 @@ def forward(
     num_computed = len(activation)
     activities = aligned_rows(num_sources + num_computed, LANES)
     activities[:] = _ONE
-    weighted_inputs = aligned_rows(num_computed, LANES)
+    places, nothing = places_of(activities), nothing_to_fetch()
+    # Row 0 is what `backward_pass` takes for a node without a row of its own.
+    z_rows, weighted_inputs = np.arange(1, num_computed + 1), aligned_rows(num_computed + 1, LANES)
     n = inputs.shape[2]
     for start in range(0, n, LANES):
         size = min(LANES, n - start)
         load_inputs(input_index, inputs, 0, start, size, activities)
-        forward_pass(num_sources, activation, row_start, source, weights, weighted_inputs, activities)
-        store_rows(weighted_inputs, 0, all_weighted_inputs, start, size)
+        forward_pass(
+            num_sources, activation, row_start, source, weights, z_rows, weighted_inputs, activities, places, nothing
+        )
+        store_rows(weighted_inputs, 1, all_weighted_inputs, start, size)
         store_rows(activities, 0, all_activities, start, size)
 
 
@@ -73,26 +80,28 @@ def backward(
     """See `Kernel.backward` and `Kernel.direct_errors`; `all_errors` holds the output errors before."""
     num_nodes, n = all_activities.shape
     activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_nodes, LANES)
-    weighted_inputs, sums = aligned_rows(len(activation), LANES), aligned_rows(len(edge), SUMS)
+    z_rows, weighted_inputs = np.arange(1, len(activation) + 1), aligned_rows(len(activation) + 1, LANES)
+    sums = sums_of_edges(len(edge))
     rows = np.arange(num_nodes)
+    places, nothing = places_of(activities), nothing_to_fetch()
     out_feedback = np.zeros(len(edge), np.float32)
     for k in range(len(feedback)):
         out_feedback[k] = feedback[edge[k]]
     for start in range(0, n, LANES):
         size = min(LANES, n - start)
         load_rows(all_activities, start, size, activities)
-        load_rows(all_weighted_inputs, start, size, weighted_inputs)
+        load_rows(all_weighted_inputs, start, size, weighted_inputs[1:])
         load_rows(all_errors, start, size, errors)
-        output_slopes(num_sources, num_outputs, activation, weighted_inputs, activities, errors)
+        output_slopes(num_sources, num_outputs, activation, z_rows, weighted_inputs, activities, errors)
         if len(direct):
             direct_pass(
                 num_sources, num_outputs, activation, out_start, out_target, direct,
-                weighted_inputs, activities, errors, sums,
+                z_rows, weighted_inputs, activities, places, errors, sums, nothing,
             )  # fmt: skip
         else:
             backward_pass(
                 num_sources, num_outputs, activation, out_start, out_target, out_feedback, rows,
-                weighted_inputs, activities, errors, sums,
+                z_rows, weighted_inputs, activities, places, errors, sums, nothing,
             )  # fmt: skip
         store_rows(errors, 0, all_errors, start, size)
 
@@ -102,12 +111,13 @@ def edge_products(out_start, edge, out_target, all_errors, all_activities, gradi
     """See `Kernel.edge_products`."""
     num_nodes, n = all_activities.shape
     activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_nodes, LANES)
-    sums = aligned_rows(len(edge), SUMS)
+    sums = sums_of_edges(len(edge))
+    places, nothing = places_of(activities), nothing_to_fetch()
     for start in range(0, n, LANES):
         size = min(LANES, n - start)
         load_rows(all_activities, start, size, activities)
         load_rows(all_errors, start, size, errors)
-        products(0, num_nodes, out_start, out_target, errors, activities, sums)
+        products(0, num_nodes, out_start, out_target, errors, places, sums, nothing)
     collect(sums, edge, gradient)
 
 
@@ -115,11 +125,12 @@ def edge_products(out_start, edge, out_target, all_errors, all_activities, gradi
 def hebbian_changes(first_output, out_start, edge, out_target, weights, all_activities, decorrelate, change):
     """See `Kernel.hebbian_changes`."""
     num_nodes, n = all_activities.shape
-    activities, sums = aligned_rows(num_nodes, LANES), aligned_rows(len(edge), SUMS)
+    activities, sums = aligned_rows(num_nodes, LANES), sums_of_edges(len(edge))
+    places = places_of(activities)
     out_weights = weights[edge]
     for start in range(0, n, LANES):
         load_rows(all_activities, start, min(LANES, n - start), activities)
-        hebbian_pass(first_output, out_start, out_target, out_weights, activities, decorrelate, sums)
+        hebbian_pass(first_output, out_start, out_target, out_weights, activities, places, decorrelate, sums)
     collect(sums, edge, change)
 
 
