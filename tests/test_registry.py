@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
+from dataclasses import dataclass
 
 import pytest
 
 from topoevo.errors import TopoevoError, UnknownNameError
-from topoevo.registry import Registry
+from topoevo.registry import Registry, option, option_problems
 
 
 @pytest.fixture
@@ -64,3 +67,41 @@ def test_names_come_sorted(package) -> None:
 
 def test_get_of_an_unknown_name_is_the_default(package) -> None:
     assert __import__(package).THINGS.get("nothing") is None
+
+
+@dataclass(frozen=True)
+class Options:
+    """One option of each kind, and a field that is none."""
+
+    size: int = option(3, "a size", ge=2, le=5)
+    width: float = option(1.0, "a width", gt=0, lt=2)
+    name: str = option("a", "a name")
+    field: int = 0
+
+
+@pytest.mark.parametrize("values", [{}, {"size": 2}, {"size": 5}, {"width": 1}, {"width": 1e-9}, {"field": -1}])
+def test_options_within_their_bounds_are_no_problem(values) -> None:
+    assert option_problems(Options(**values)) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"size": 1}, ["size 1 is not allowed, must be at least 2"]),
+        ({"size": 6, "width": 0}, ["size 6 is not allowed, must be at most 5", "width 0 .* above 0"]),
+        ({"width": 2.0}, ["width 2.0 .* below 2"]),
+        ({"size": 2.5}, ["size 2.5 .* whole number"]),
+        ({"size": "3"}, ["size '3' .* whole number"]),
+        ({"size": True}, ["size True .* whole number"]),
+        ({"size": None}, ["size None .* whole number"]),
+        ({"size": 10**400}, ["size 1000.* whole number"]),
+        ({"width": math.nan}, ["width nan .* finite number"]),
+        ({"width": -math.inf}, ["width -inf .* finite number"]),
+        ({"width": 10**400}, ["width 1000.* finite number"]),
+    ],
+)
+def test_options_out_of_their_bounds_are_told(values, words) -> None:
+    found = option_problems(Options(**values))
+    assert len(found) == len(words)
+    for problem, pattern in zip(found, words, strict=True):
+        assert re.search(pattern, problem)

@@ -67,8 +67,18 @@ class NetworkFileError(TopoevoError):
     """A network file is not readable as a topoevo network."""
 
 
+class WorkerError(TopoevoError):
+    """A worker process ended before its work was done."""
+
+
 class CheckpointError(TopoevoError):
     """A checkpoint or run directory cannot be written or continued from."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the class and the first line of an error that is not ours."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

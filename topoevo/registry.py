@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import operator
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from numbers import Integral, Real
 from typing import Any, Protocol, TypeVar
 
 from topoevo.errors import UnknownNameError
@@ -22,6 +24,17 @@ class _Named(Protocol):
 
 
 T = TypeVar("T", bound=_Named)
+
+#: Bounds of an `option`: how a value is compared with them, and their words.
+_BOUNDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "ge": (operator.ge, "at least"),
+    "gt": (operator.gt, "above"),
+    "le": (operator.le, "at most"),
+    "lt": (operator.lt, "below"),
+}
+_WORDS = {int: "whole number", float: "finite number"}
+#: No option is as large, and compiled code has no room for whole numbers that are.
+_HUGE = 2**63
 
 
 class Registry(Mapping[str, T]):
@@ -105,3 +118,33 @@ def option(default: Any, help: str, **bounds: float) -> Any:
         Limits of a number: ``ge``, ``gt``, ``le``, ``lt``.
     """
     return dataclasses.field(default=default, metadata={"help": help, **bounds})
+
+
+def option_problems(entry: Any) -> list[str]:
+    """Return what is wrong with the numbers in the `option` fields of an instance, a line for each.
+
+    The settings of users are checked before an instance is made of them; this is for what comes from elsewhere.
+
+    Parameters
+    ----------
+    entry
+        Instance of a dataclass.
+    """
+    problems = []
+    for field in dataclasses.fields(entry):
+        if "help" not in field.metadata or isinstance(field.default, bool):
+            continue
+        value = getattr(entry, field.name)
+        kind = {int: Integral, float: Real}.get(type(field.default))
+        if kind is None:
+            continue
+        fits: bool = isinstance(value, kind) and not isinstance(value, bool)
+        if not fits or not -_HUGE < value < _HUGE:
+            problems.append(f"{field.name} {value!r} is not allowed, must be a {_WORDS[type(field.default)]}")
+            continue
+        problems += [
+            f"{field.name} {value} is not allowed, must be {words} {field.metadata[name]}"
+            for name, (holds, words) in _BOUNDS.items()
+            if name in field.metadata and not holds(value, field.metadata[name])
+        ]
+    return problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -96,7 +97,8 @@ class TrainedNetwork:
 
         Returns
         -------
-        ndarray [num_samples] of class names, or float32 [num_samples, num_outputs] in the units of the targets
+        ndarray [num_samples] of class names, or float32 [num_samples, num_outputs] in the units of the targets; what
+            the output nodes say if the network acts in an environment
         """
         outputs = self.outputs(self.file.transform(raw_inputs))
         if self.file.task.kind == "classification":
@@ -111,10 +113,10 @@ class TrainedNetwork:
         Raises
         ------
         TaskError
-            If the network was trained for a regression.
+            If the network was not made for a classification.
         """
         if self.file.task.kind != "classification":
-            raise TaskError("a regression has no class probabilities; use predict")
+            raise TaskError("only a classification has class probabilities; use predict")
         from scipy.special import softmax
 
         outputs = self.outputs(self.file.transform(raw_inputs)).astype(np.float64)
@@ -181,14 +183,24 @@ class TrainedNetwork:
         Raises
         ------
         NetworkFileError
-            If there is no name, and the file does not say.
+            If there is no name, and the file does not say; or if it says ``module:Id`` and the module is not imported:
+            a file must not decide which code runs.
         TaskError
             If there is no such environment, something for it is not installed, or the network does not fit it.
         """
-        from topoevo.tasks.environments.find import find_environment
+        from topoevo.tasks.environments.find import find_environment, find_simulation, module_of
 
         recorded = self.file.facts.get("environment_settings")
-        if env_name is not None and not (isinstance(recorded, dict) and recorded.get("env_name") == env_name):
+        before = recorded["env_name"] if isinstance(recorded, dict) else None
+        if env_name is None and before is not None and (module := module_of(before)) and module not in sys.modules:
+            raise NetworkFileError(
+                f"the network file names the environment {before!r}, of a module that would be imported; if you trust "
+                f"it, name it yourself with --env_name {before} (env_name=... in Python)"
+            )
+        # Options are those of the file if it is the same environment, however it is written.
+        if env_name is not None and (
+            before is None or (find_simulation(env_name) or env_name) != (find_simulation(before) or before)
+        ):
             recorded = {"env_name": env_name}
         if not isinstance(recorded, dict):
             raise NetworkFileError(

@@ -171,7 +171,7 @@ def test_a_bad_value_is_told_with_what_is_allowed(tmp_path: Path, content: str, 
         (
             "population_size: 20\ntournament_size: 17",
             "F:2: ",
-            "tournament_size 17 is not allowed with population_size 20 and cull_ratio 0.2, which leave 16 networks",
+            "tournament_size 17 is not allowed with population_size 20 and cull_ratio 0.2, which leave 16 to breed",
         ),
         ("population_size: 8", "F:1: population_size: ", "tournament_size 8 is not allowed with population_size 8"),
         ("cull_ratio: .5\nelite_ratio: .6", "F:2: ", "elite_ratio 0.6 and cull_ratio 0.5 are not allowed together"),
@@ -370,6 +370,28 @@ def test_settings_without_effect_are_found(values: dict[str, object], idle: list
     for one in found:
         (name,) = one.settings
         assert one.message.startswith(f"{name} {values[name]} has no effect with ")
+
+
+@pytest.mark.parametrize(("values", "idle"), [({}, ["num_trials"]), ({"env_name": "Snake"}, [])])
+def test_trials_of_weight_agnostic_networks_have_an_effect_in_environments(values, idle: list[str]) -> None:
+    found = find_idle(load_params(None, {"num_trials": 3, **values}, family="wann"))
+    assert [one.settings[0] for one in found if one.settings[0] == "num_trials"] == idle
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (["one"], "--shared_weights: 'one' is not allowed"),
+        ([1.0, 1e300], "--shared_weights [1.0, 1e+300] is not allowed, each must be between"),
+        ([1.0, 0.0], "contains 0"),
+        ([], "is empty"),
+    ],
+)
+def test_wrong_shared_weights_are_one_problem(weights: list[object], message: str) -> None:
+    """That a wrong list is left out does not make weights learn."""
+    with pytest.raises(ParamsError) as caught:
+        load_params(None, {"env_name": "Snake", "shared_weights": weights}, family="wann")
+    assert message in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("rule", LEARNING_RULES)

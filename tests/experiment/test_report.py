@@ -195,6 +195,16 @@ def test_votes_of_a_worked_example():
     assert vote_of(outputs[[0, 0, 1]], mean_log_probabilities(outputs)).tolist() == [0]
 
 
+def test_a_weight_without_finite_outputs_has_no_say(digits, digits_network):
+    judge = SamplesJudge(digits, digits_network)
+    alone, beside = (judge.ensembles(np.array(weights, np.float32)) for weights in ([1.0], [1e38, 1.0, 1e38]))
+    assert np.isnan(judge.measure(np.array([1e38], np.float32))["accuracy"]).all()
+    for way, values in alone.items():
+        assert {name: one.tolist() for name, one in values.items()} == {
+            name: one.tolist() for name, one in beside[way].items()
+        }
+
+
 def test_training_helps_on_samples_that_it_has_not_seen(digits, digits_network):
     judge = SamplesJudge(digits, digits_network, num_trainings=2, gradient=GradientSettings(num_epochs=12))
     conditions = make_report(judge, conditions=["tuned_shared_weight", "tuned_weights"]).conditions

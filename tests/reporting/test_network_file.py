@@ -145,6 +145,19 @@ def _set(*path_and_value):
         (_set("graph", "task", "input_scale", [0.0] * 6), "contains 0"),
         (lambda content: content["graph"]["task"]["output_names"].pop(), "2 output_names for 3 output nodes"),
         (lambda content: content.pop("edges"), "edges"),
+        (_set("graph", "environment_settings", ["Snake"]), "graph.environment_settings"),
+        (_set("graph", "environment_settings", {"env_name": 3}), "environment_settings.env_name"),
+        (
+            _set("graph", "environment_settings", {"env_name": "Snake", "options": "abc"}),
+            "environment_settings.options",
+        ),
+        (_set("graph", "shared_weights", "abc"), "graph.shared_weights"),
+        (_set("graph", "shared_weights", []), "graph.shared_weights"),
+        (_set("graph", "shared_weights", [1.0, None]), "graph.shared_weights.1"),
+        (_set("graph", "scores", 3), "graph.scores"),
+        (_set("graph", "scores", "test", "accuracy", "high"), "graph.scores.test.accuracy"),
+        (_set("graph", "provenance", [1]), "graph.provenance"),
+        (_set("graph", "provenance", "generation", "last"), "graph.provenance.generation"),
     ],
 )
 def test_wrong_files_are_refused(tmp_path, genome, champion, params, task, change, message):

@@ -169,6 +169,9 @@ def test_a_network_file_is_drawn_with_what_it_says(tmp_path, genome, task):
     draw_network_file(NetworkFile(genome, facts), tmp_path / "n.svg")
     text = (tmp_path / "n.svg").read_text()
     assert "pets" in text and "test accuracy 0.8750" in text and "émeu" in text
+    acted = {**facts, "scores": {"test": {"reward": 12.5, "accuracy": None}}}
+    draw_network_file(NetworkFile(genome, acted), tmp_path / "n.svg")
+    assert "test reward 12.5" in (tmp_path / "n.svg").read_text()
     assert [one.name for one in tmp_path.iterdir()] == ["n.svg"]
     draw_network_file(NetworkFile(genome, {}), tmp_path / "n.png")
     with pytest.raises(NetworkFileError, match="cannot be written"):

@@ -144,10 +144,10 @@ def test_a_wrapped_swing_up_is_the_compiled_one(wire):
 class Counter(gymnasium.Env):
     """Observes (1, steps so far); ends after as many steps as its seed says, and must not be acted in after that."""
 
-    def __init__(self, action_space=None, reward=None, observe=None, fails_at=10**9):
+    def __init__(self, action_space=None, reward=None, observe=None, fails_at=10**9, error=RuntimeError):
         self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
         self.action_space = action_space or spaces.Discrete(2)
-        self.reward, self.observe, self.fails_at = reward, observe, fails_at
+        self.reward, self.observe, self.fails_at, self.error = reward, observe, fails_at, error
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -159,7 +159,7 @@ class Counter(gymnasium.Env):
         assert self.action_space.contains(action), action
         self.count += 1
         if self.count == self.fails_at:
-            raise RuntimeError("the floor is gone")
+            raise self.error("the floor is gone\nand more")
         observation = self.observe(self.count) if self.observe else [1.0, self.count]
         reward = self.reward(self.count, action) if self.reward else 1.0
         return np.array(observation, np.float32), reward, self.count == self.last, False, {}
@@ -230,7 +230,9 @@ def test_a_discrete_observation_has_an_input_for_every_value():
         ({"fails_at": 3}, r"raised RuntimeError: the floor is gone \(step 3\)"),
         ({"observe": lambda count: [1.0, np.nan if count == 2 else 0.0]}, r"observation .*not finite \(step 3\)"),
         ({"observe": lambda count: [np.inf if count == 1 else 1.0, 0.0]}, r"observation .*not finite \(step 2\)"),
+        ({"fails_at": 3, "error": SystemExit}, r"raised SystemExit: the floor is gone \(step 3\)"),
         ({"observe": lambda count: [1.0] * 3}, r"raised ValueError"),
+        ({"observe": lambda count: [1.0]}, r"ValueError: an observation has the shape \(1,\) instead of \(2,\)"),
         ({"reward": lambda count, action: np.nan if count == 2 else 1.0}, "a reward is not finite"),
         ({"reward": lambda count, action: -np.inf if count == 2 else 1.0}, "a reward is not finite"),
     ],

@@ -171,6 +171,9 @@ def test_what_does_not_fit_is_refused() -> None:
         roll_out(CartPoleSwingUp(), line(4, [[0]]), one, [0])
     with pytest.raises(TaskError, match="weights of shape"):
         roll_out(CartPoleSwingUp(), line(5, [[0]]), np.ones((1, 2), np.float32), [0])
+    for nothing in (np.zeros(0, np.float32), np.zeros((0, 1), np.float32)):
+        with pytest.raises(TaskError, match="no weights"):
+            roll_out(CartPoleSwingUp(), line(5, [[0]]), nothing, [0])
     with pytest.raises(TaskError, match="no seeds"):
         roll_out(CartPoleSwingUp(), line(5, [[0]]), one, [])
 

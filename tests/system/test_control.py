@@ -127,7 +127,19 @@ def test_a_signal_leaves_nothing_half_written(run, programs):
     folder, _ = run
     before = everything_below(folder)
     process = subprocess.Popen(
-        [sys.executable, "-m", "topoevo", "control", "run", "--kind", "shuffled", "--num_epochs", "500"],
+        [
+            sys.executable,
+            "-m",
+            "topoevo",
+            "control",
+            "run",
+            "--kind",
+            "shuffled",
+            "--num_epochs",
+            "500",
+            "--num_controls",
+            "500",
+        ],
         cwd=programs.folder,
         env=user_environment(),
         stdout=subprocess.PIPE,

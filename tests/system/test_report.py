@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import struct
 from pathlib import Path
@@ -15,6 +16,7 @@ from topoevo.experiment.report import AGNOSTIC_CONDITIONS
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.reporting.out_file import write_out
 from topoevo.reporting.report import report_lines
+from topoevo.reporting.run_directory import RunDirectory
 
 QUICK = ("--num_trials", "4", "--num_trials_each", "2", "--num_draws", "5")
 SEARCH = ("--num_generations", "3", "--population_size", "6", "--num_tuning_trials", "2")
@@ -46,6 +48,16 @@ def refused(capsys, *words):
     capsys.readouterr()
     assert main(list(map(str, words))) == 2
     return capsys.readouterr().err
+
+
+def test_a_run_gives_its_folder_back_at_once(tmp_path):
+    gc.disable()
+    try:
+        run = ("wann", "--env_name", "Snake", *RUN, "--num_trials", "1", "--num_confirmation_trials", "1")
+        assert main([*run, "--out_dir", str(tmp_path / "run")]) == 0
+        assert RunDirectory.open(tmp_path / "run").locked().lock is not None
+    finally:
+        gc.enable()
 
 
 def test_a_run_in_an_environment(folder, capsys):
@@ -116,6 +128,26 @@ def test_a_published_file(folder, capsys, tmp_path):
     assert "5 inputs and 1 outputs, but Snake" in unfit
     assert "5 inputs and 1 outputs, but digits" in refused(
         capsys, "evaluate", folder / "small.out", "--dataset", "digits"
+    )
+
+
+def test_networks_that_were_not_trained_have_no_controls(folder, capsys):
+    for run in ("digits", "swing"):
+        assert "topoevo evaluate says" in refused(capsys, "control", folder / run)
+
+
+def test_a_published_file_has_the_inputs_and_outputs_of_the_environment(capsys, tmp_path):
+    # The last input is connected to nothing: by itself, the file does not say that it is one.
+    genome = Genome.minimal(5, 1, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0))
+    write_out(tmp_path / "open.out", genome.without_connection(int(genome.connections["innovation"][-1])))
+    acting = (tmp_path / "open.out", "--env_name", "CartPoleSwingUp")
+    found = reported(capsys, *acting, *QUICK, "--no_tuning", "--no_plot")
+    assert found["connections"] == 4
+    out = tmp_path / "tuned.json"
+    assert main([*map(str, ("train", *acting, "--out", out, "--num_generations", 1, "--population_size", 4))]) == 0
+    assert load_network(out).file.genome.num_inputs == 5
+    assert "unknown environment 'Nowhere'" in refused(
+        capsys, "evaluate", tmp_path / "open.out", "--env_name", "Nowhere"
     )
 
 

@@ -32,9 +32,9 @@ def test_the_commands_of_the_readme_exist(programs):
     flags = set(re.findall(r"--\w+", programs.wlnn("--help").out))
     commands = re.findall(r"^  (\w+)", programs.topoevo("--help").out, re.MULTILINE)
     makefile = (REPOSITORY / "Makefile").read_text()
-    seen = set()
+    seen, own_flags = set(), {}
     for line in readme_commands():
-        program, *words = line.split()
+        program, *words = line.split("#")[0].split()
         seen.add(program)
         if program == "make":
             assert re.search(rf"^{words[0]}:", makefile, re.MULTILINE), line
@@ -42,10 +42,12 @@ def test_the_commands_of_the_readme_exist(programs):
             assert (REPOSITORY / words[0]).is_file(), line
         elif program == "topoevo":
             assert words[0] in commands, line
+            if any(word.startswith("--") for word in words) and words[0] not in own_flags:
+                own_flags[words[0]] = set(re.findall(r"--\w+", programs.topoevo(words[0], "--help").out))
         elif program not in ("pip", "tensorboard"):
             pytest.fail(f"unknown program in the README: {line}")
         if program in ("python", "topoevo"):
-            assert {word for word in words if word.startswith("--")} <= flags, line
+            assert {word for word in words if word.startswith("--")} <= own_flags.get(words[0], flags), line
         for word in words:
             if word.endswith(".yaml"):
                 assert (REPOSITORY / word).is_file(), line
@@ -56,9 +58,15 @@ def test_the_files_that_the_readme_names_exist():
     links = [one for one in re.findall(r"\]\(([^)]+)\)", README) if "://" not in one]
     assert len(links) > 4
     assert [one for one in links if not (REPOSITORY / one.split("#")[0]).exists()] == []
-    for name in re.findall(r"^\| `([^|]+)` ?\|", README, re.MULTILINE):
-        for stem in re.findall(r"[\w/-]+", name):
-            assert (PARAMS / f"{stem}.yaml").is_file(), stem
+    folder, seen = PARAMS, set()
+    for line in README.splitlines():
+        if heading := re.match(r"\| parameter file in `params/(\w+)/`", line):
+            folder = PARAMS.parent / heading[1]
+        elif name := re.match(r"\| `([^|]+)` ?\|", line):
+            for stem in re.findall(r"[\w/-]+", name[1]):
+                assert (folder / f"{stem}.yaml").is_file(), stem
+                seen.add(folder.name)
+    assert seen == {"wlnn", "wann"}
 
 
 def test_the_python_of_the_readme_works(shared_run):

@@ -165,6 +165,26 @@ def test_enable_connection_has_no_place_where_all_are_enabled() -> None:
     assert EnableConnection()(genome, fresh(), np.random.default_rng(0)) is None
 
 
+def test_enable_connection_keeps_to_the_largest_number_of_connections() -> None:
+    tracker = InnovationTracker()
+    genome = Genome.minimal(2, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0), bias=True)
+    for innovation in genome.connections["innovation"][[0, 2]].tolist():  # from an input, from the bias node
+        genome = genome.split(innovation, tracker=tracker)
+    disabled, size = genome.connections[~genome.enabled], len(from_inputs(genome))
+    found = {limit: Counter() for limit in (size, size + 1)}
+    for limit, counts in found.items():
+        for seed in range(40):
+            mutated = EnableConnection(max_connections=limit)(genome, tracker, np.random.default_rng(seed))
+            assert len(from_inputs(mutated)) <= limit
+            counts[int(mutated.connections["innovation"][mutated.enabled & ~genome.enabled][0])] += 1
+    # The connection from the bias node does not count.
+    of_bias = disabled["innovation"][disabled["source"] == genome.bias_id].tolist()
+    assert set(found[size]) == set(of_bias) and len(of_bias) == 1
+    assert set(found[size + 1]) == set(disabled["innovation"].tolist())
+    full = genome.connect(*disabled[disabled["source"] == genome.bias_id][["source", "target"]][0], tracker=tracker)
+    assert EnableConnection(max_connections=size)(full, tracker, np.random.default_rng(0)) is None
+
+
 def test_a_bias_that_evolves_is_connected_like_an_input(evolve) -> None:
     rng = np.random.default_rng(0)
     tracker = InnovationTracker()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import signal
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from topoevo.commands.parser import Parser
 from topoevo.commands.signals import stopped_by_signals
 from topoevo.errors import CheckpointError, ParamsError
 from topoevo.experiment.data import check_task, load_samples_of
@@ -28,19 +28,11 @@ _KINDS = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are ours."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise `ParamsError`."""
-        raise ParamsError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
-
-
 def control_command(words: list[str], prog: str) -> int:
     """``topoevo control``: train the champion of a finished run beside networks that nothing has selected."""
     from topoevo.reporting.controls import WORDS
 
-    parser = _Parser(
+    parser = Parser(
         prog=prog,
         allow_abbrev=False,
         description="Train the topology of a run's champion, and networks of its size that nothing has selected, "
@@ -60,6 +52,11 @@ def control_command(words: list[str], prog: str) -> int:
         if name in overrides:
             overrides[name] = resolve_scalar(overrides[name])
     params = load_params(run.params, overrides)
+    if params.is_weight_agnostic or params.env_name is not None:
+        raise ParamsError(
+            f"{run.shown()}: its networks were not trained on samples, there is nothing to compare; topoevo evaluate "
+            "says what its champion does under random, shared and tuned weights"
+        )
     kind = given.kind or ("random" if params.control == "none" else params.control)
     params = params.model_copy(update={"control": kind})
     _check_finished(run)

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from topoevo.commands.loading import load_named
 from topoevo.commands.parser import NETWORK_HELP, Parser
 from topoevo.errors import CheckpointError, NetworkFileError, ParamsError
 from topoevo.experiment.report import AGNOSTIC_CONDITIONS, CONDITIONS, Report
 from topoevo.experiment.tuning import GradientSettings, require_cma
 from topoevo.reporting.atomic import finite, write_atomically
+from topoevo.reporting.lines import count
 from topoevo.reporting.report import report_json, report_lines
 from topoevo.reporting.run_directory import RunDirectory
 from topoevo.tasks.environments.environment import Environment
-from topoevo.trained_network import TrainedNetwork, load_network
+from topoevo.trained_network import TrainedNetwork
 
 if TYPE_CHECKING:
     from topoevo.tasks.task import Task
@@ -67,7 +69,8 @@ def evaluate_command(words: list[str], prog: str) -> int:
         "connections": complexity.connections,
         "biases": complexity.biases,
     }
-    lines = [f"{given.network}: {complexity.connections} connections, {complexity.biases} biases, {_named(task)}"]
+    sizes = f"{count(complexity.connections, 'connection')}, {count(complexity.biases, 'bias', 'biases')}"
+    lines = [f"{given.network}: {sizes}, {_named(task)}"]
     if not isinstance(task, Environment):
         rows = _scores(network, task)
         facts["scores"] = rows
@@ -147,7 +150,9 @@ def load_with_task(given: Namespace) -> tuple[TrainedNetwork, Task | Environment
     """
     if given.env_name is not None and (given.dataset is not None or given.data_dir is not None):
         raise ParamsError("--env_name and --dataset: an environment or a data set, not both")
-    network = load_network(Path(given.network).expanduser(), num_inputs=given.num_inputs, num_outputs=given.num_outputs)
+    network = load_named(
+        given.network, env_name=given.env_name, num_inputs=given.num_inputs, num_outputs=given.num_outputs
+    )
     changes = {name: value for name in ("data_dir", "dataset") if (value := getattr(given, name)) is not None}
     recorded = network.file.facts
     if (

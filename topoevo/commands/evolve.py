@@ -225,6 +225,16 @@ def _check_resumable(before: Params, changed: list[str]) -> None:
 
 
 def _run(experiment: Experiment | Training, console: ConsoleObserver) -> int:
+    """Run to the end, give the folder back, and return the exit code."""
+    try:
+        return _ran(experiment, console)
+    finally:
+        # Another command in this process may want the folder before all that refers to it is collected.
+        if console.run is not None and console.run.lock is not None:
+            console.run.lock.release()
+
+
+def _ran(experiment: Experiment | Training, console: ConsoleObserver) -> int:
     """Run to the end and return the exit code."""
     with stopped_by_signals(experiment.stop):
         try:

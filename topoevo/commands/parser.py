@@ -15,4 +15,4 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `ParamsError`."""
-        raise ParamsError(f"{message}; see {self.prog} --help")
+        raise ParamsError(f"{message.removeprefix('argument ')}; see {self.prog} --help")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.commands.evaluate import say
+from topoevo.commands.loading import load_named
 from topoevo.commands.parser import NETWORK_HELP, Parser
 from topoevo.errors import NetworkFileError, ParamsError, TaskError
 from topoevo.network import Network
@@ -21,11 +22,11 @@ from topoevo.reporting.films.film_file import MAX_FRAMES, FilmFile, check_film_p
 from topoevo.reporting.films.frames import DrawnFrame, Frame, Pace, RenderedFrame, Viewer, moments_of
 from topoevo.reporting.films.terminal import MAX_FPS, Terminal
 from topoevo.reporting.films.window import NoWindowError, Window, WindowClosedError, has_display
+from topoevo.reporting.lines import count
 from topoevo.rollouts import RolloutError, needs_compilation, prepare, record, roll_out
 from topoevo.tasks.environments.environment import Environment, Simulation
-from topoevo.tasks.environments.find import find_environment
 from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironment
-from topoevo.trained_network import TrainedNetwork, load_network
+from topoevo.trained_network import TrainedNetwork
 
 #: How long the last picture of an episode stays.
 _SECONDS_AT_THE_END = 1.5
@@ -69,10 +70,11 @@ def play_command(words: list[str], prog: str) -> int:
     title = environment.name if weights.ndim else f"{environment.name}, shared weight {weights:g}"
     player = Player(environment, trained.network, weights, title, given.fps, given.speed)
     complexity = trained.file.genome.complexity
-    print(f"{given.network}: {complexity.connections} connections, {complexity.biases} biases")
+    sizes = f"{count(complexity.connections, 'connection')}, {count(complexity.biases, 'bias', 'biases')}"
+    print(f"{given.network}: {sizes}")
     print(f"{environment.name}, with {weights_name}", flush=True)
     if needs_compilation(environment):
-        _say("compiling ...")
+        say("compiling ...")
     prepare(environment)
     seeds = range(given.seed, given.seed + given.episodes)
     try:
@@ -112,8 +114,8 @@ def _check_numbers(given: Any) -> None:
         problems.append(f"--fps: {given.fps:g} must be from 1 to 50, the fastest that viewers of GIF files show")
     if not 0.01 <= given.speed <= 100.0:
         problems.append(f"--speed: {given.speed:g} must be from 0.01 to 100")
-    if given.shared_weight is not None and not math.isfinite(given.shared_weight):
-        problems.append(f"--shared_weight: {given.shared_weight:g} must be a finite number")
+    if given.shared_weight is not None and not abs(given.shared_weight) <= np.finfo(np.float32).max:
+        problems.append(f"--shared_weight: {given.shared_weight:g} must be a finite number of single precision")
     if problems:
         raise ParamsError("\n".join(problems))
 
@@ -123,26 +125,13 @@ def _check_numbers(given: Any) -> None:
 
 def _loaded(path: str, env_name: str | None) -> tuple[TrainedNetwork, Environment]:
     """The network and the environment that it is to act in."""
-    if env_name is not None and Path(path).suffix == ".out":
-        return _loaded_out(path, find_environment(env_name, on_notice=_say))
-    trained = load_network(Path(path).expanduser())
+    trained = load_named(path, env_name=env_name)
     if env_name is None and "data_settings" in trained.file.facts:
         raise TaskError(
             f"{path}: the network was made for the data set {trained.file.task.name}, there is no environment to play "
             "in; use evaluate or predict"
         )
-    return trained, trained.load_environment(env_name, on_progress=_say)
-
-
-def _loaded_out(path: str, environment: Environment) -> tuple[TrainedNetwork, Environment]:
-    """The network of an ``.out`` file, with as many inputs and outputs as the environment if it can have them."""
-    file = Path(path).expanduser()
-    try:
-        trained = load_network(file, num_inputs=environment.num_inputs, num_outputs=environment.num_outputs)
-    except NetworkFileError:
-        # Numbers that the file has by itself make the plainer message.
-        trained = load_network(file)
-    return trained, trained.load_environment(environment.name)
+    return trained, trained.load_environment(env_name, on_progress=say)
 
 
 def _weights(trained: TrainedNetwork, shared_weight: float | None) -> tuple[NDArray[np.float32], str]:
@@ -200,7 +189,7 @@ def _play_gymnasium(player: Player, environment: GymnasiumEnvironment, seeds: ra
     if has_pictures and not own_window:
         viewer = _viewer(player, out, prefers_terminal=False)
     if viewer is None and not own_window:
-        _say(
+        say(
             f"{environment.name} is not shown: " + (f"there is no screen; {_ADVICE}" if modes else "it has no renderer")
         )
     mode = "human" if own_window else None if viewer is None else "rgb_array"
@@ -241,7 +230,7 @@ def _viewer(player: Player, out: Path | None, *, prefers_terminal: bool) -> View
         try:
             return Window(player.title)
         except NoWindowError as error:
-            _say(f"no window can be opened: {error}")
+            say(f"no window can be opened: {error}")
     return Terminal(sys.stdout) if in_terminal else None
 
 
@@ -266,7 +255,7 @@ class _Shown:
             size = self._out.stat().st_size / 1000 if self._out else 0
             print(f"{self._out}: {self._viewer.num_frames} frames, {size:.0f} kB")
             if self._viewer.is_full:
-                _say(f"the film ends after {MAX_FRAMES} frames; for more of it use a higher --speed or lower --fps")
+                say(f"the film ends after {MAX_FRAMES} frames; for more of it use a higher --speed or lower --fps")
 
 
 def _show_nowhere(drawing: Drawing, last: Moment | None) -> None:
@@ -276,7 +265,7 @@ def _show_nowhere(drawing: Drawing, last: Moment | None) -> None:
 
         console = Console(file=sys.stdout, highlight=False)
         console.print(drawing.text(last, console.width, 200))
-    _say(f"there is no terminal and no screen to show it on; {_ADVICE}")
+    say(f"there is no terminal and no screen to show it on; {_ADVICE}")
 
 
 def _result(seed: int, total: float, steps: int, measures: dict[str, float]) -> str:
@@ -301,8 +290,3 @@ def _clear_progress() -> None:
     """Free the line of the progress."""
     if sys.stderr.isatty():
         print("\r" + " " * 30 + "\r", end="", file=sys.stderr, flush=True)
-
-
-def _say(text: str) -> None:
-    """Notices go to the error stream."""
-    print(text, file=sys.stderr, flush=True)

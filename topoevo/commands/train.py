@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topoevo.commands.evaluate import Ticker, say
+from topoevo.commands.loading import load_named
 from topoevo.commands.signals import stopped_by_signals
 from topoevo.errors import ParamsError
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.params import load_params, option_settings
 from topoevo.tasks.base import find_dataset
 from topoevo.tasks.environments.environment import Environment
-from topoevo.trained_network import TrainedNetwork, load_network
+from topoevo.trained_network import TrainedNetwork
 
 if TYPE_CHECKING:
     from topoevo.experiment.report_episodes import EpisodesJudge
@@ -49,9 +50,10 @@ def train_command(words: list[str], prog: str) -> int:
     namespace, overrides = parse_flags(parser, words)
     out = _checked_out(namespace.out)
     ends: dict[str, Any] = {name: overrides.get(name) for name in ("num_inputs", "num_outputs")}
-    network = load_network(Path(namespace.network_file).expanduser(), **ends)
     if "env_name" in overrides and "dataset" in overrides:
         raise ParamsError("--env_name and --dataset: an environment or a data set, not both")
+    acting: Any = overrides.get("env_name")
+    network = load_named(namespace.network_file, env_name=acting, **ends)
     recorded = network.file.facts
     if "env_name" in overrides or ("dataset" not in overrides and "environment_settings" in recorded):
         return _train_in_environment(network, overrides, out)
@@ -158,7 +160,7 @@ def _train_in_environment(network: TrainedNetwork, overrides: dict[str, Any], ou
     }
     lengths = {argument: getattr(params, name) for name, argument in names.items() if name in overrides}
     judge: Any = network.judge(
-        environment, seed=params.seed, tell=Ticker(), num_trials=max(params.num_test_trials, 2), **lengths
+        environment, seed=params.seed, tell=Ticker(), num_trials=params.num_test_trials, **lengths
     )
     judge.prepare(say)
     start, words = _start(network, judge)

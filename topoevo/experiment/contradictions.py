@@ -30,6 +30,8 @@ _OF_GRADIENTS = {
     "lr_schedule": "constant",
 }
 _OF_FEEDBACK = {"feedback_seed": None, "redraw_feedback": False}
+#: Sums of inputs times a weight that is larger soon leave the range of single precision.
+_MAX_SHARED_WEIGHT = 1e6
 #: Settings of samples, and of episodes.
 _OF_DATA = (
     "data_dir",
@@ -132,7 +134,9 @@ def find_idle(settings: Settings) -> list[Contradiction]:
     found = list(_idle_in_task(settings))
     if settings.is_weight_agnostic:
         why = "shared_weights, where nothing is learned"
-        return found + [_idle(name, getattr(settings, name), why) for name in _changed(settings, _OF_LEARNING)]
+        # On samples nothing is random, and one trial says all.
+        names = _OF_LEARNING if settings.env_name is not None else (*_OF_LEARNING, "num_trials")
+        return found + [_idle(name, getattr(settings, name), why) for name in _changed(settings, names)]
     rule = LEARNING_RULES[settings.learning_rule]
     without: dict[str, str] = {}
     if not rule.follows_gradient:
@@ -200,7 +204,7 @@ def _evolution(settings: Settings) -> Iterator[Contradiction]:
         yield Contradiction(
             ("tournament_size", "population_size", "cull_ratio"),
             f"tournament_size {settings.tournament_size} is not allowed with population_size {size} and cull_ratio "
-            f"{settings.cull_ratio:g}, which leave {size - num_culled} networks to breed; must be at most"
+            f"{settings.cull_ratio:g}, which leave {size - num_culled} to breed; must be at most"
             f" {size - num_culled}",
         )
     if num_elites > size - num_culled:
@@ -261,6 +265,12 @@ def _shared_weights(settings: Settings) -> Iterator[Contradiction]:
         yield Contradiction(
             ("shared_weights",),
             f"shared_weights {list(settings.shared_weights)} contains 0, with which a network does not see its inputs",
+        )
+    elif max(abs(weight) for weight in settings.shared_weights) > _MAX_SHARED_WEIGHT:
+        yield Contradiction(
+            ("shared_weights",),
+            f"shared_weights {list(settings.shared_weights)} is not allowed, each must be between "
+            f"-{_MAX_SHARED_WEIGHT:g} and {_MAX_SHARED_WEIGHT:g}",
         )
     for name, nothing in (("final_epochs", 0), ("control", "none"), ("p_mutate_weights", 0.0)):
         value = getattr(settings, name, nothing)

@@ -25,6 +25,7 @@ from topoevo.kernels import Kernel, load_kernel
 from topoevo.learning import LEARNING_RULES
 from topoevo.seeds import Stream, generator
 from topoevo.tasks.environments.environment import Environment
+from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironment
 from topoevo.tasks.task import Task
 from topoevo.variation import MUTATIONS
 
@@ -377,6 +378,9 @@ class Experiment:
                 contender = self._scored(Champion(trained, champion.generation, train=self._score("train", trained)))
                 if contender.selection_reward > champion.selection_reward:
                     self._champion = contender
+        if champion is not None and champion.test is None and isinstance(self.task, GymnasiumEnvironment):
+            # These episodes take long, and nothing else is seen of them.
+            self._say(f"testing the champion in {self.params.num_test_trials} episodes with every weight ...")
         self._test_champion()
 
     def _test_champion(self) -> None:

@@ -203,7 +203,7 @@ def load_params(path: str | Path | None, overrides: Mapping[str, object], *, fam
     except ValidationError as error:
         wrong = report.add_wrong_values(error, by_name)
         # Values that are fine by themselves are compared even if others are wrong, so that one message has it all.
-        right = {name: value for name, value in (defaults | values).items() if name not in wrong}
+        right = {**FAMILY_DEFAULTS[family], **{name: value for name, value in values.items() if name not in wrong}}
         found = _contradictions(right)
         contradictions += [one for one in found if not wrong & set(one.settings)]
     for one in contradictions:

@@ -145,8 +145,10 @@ class EpisodesJudge:
 
     def tune(self, start: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the weights that CMA-ES finds from `start` on; see `Judge`."""
-        if np.isnan(self._means(start[np.newaxis], self._tuning)).any():
-            raise TaskError(f"{self.environment.name}: no episode can be finished even with the best shared weight")
+        try:
+            roll_out(self.environment, self.network, start[np.newaxis], self._tuning, kernel_name=self.kernel_name)
+        except RolloutError as error:
+            raise TaskError(f"weights cannot be tuned, those to start with fail: {error}") from error
 
         def returns(candidates: NDArray[np.float32], generation: int) -> NDArray[np.float64]:
             return self._means(candidates, self._seeds(Stream.TUNING, generation, self.cma.num_trials))

@@ -149,9 +149,11 @@ class SamplesJudge:
         dict
             ``vote``: the class that most weights answer with, of equal ones that with the larger mean
             log-probability. ``log_probability``: the class with the largest mean, over weights, of the logarithm of
-            its softmax; the reward is that of these means as logits.
+            its softmax; the reward is that of these means as logits. Weights under which an output is not finite have
+            no say in either.
         """
         outputs = self._kernel.shared_weight_outputs(self.network, shared_weights, self._test)
+        outputs = outputs[np.isfinite(outputs).all(axis=(1, 2))]
         means = mean_log_probabilities(outputs)
         targets = self.task.test.targets
         vote = float(np.mean(vote_of(outputs, means) == targets))
@@ -174,12 +176,11 @@ def mean_log_probabilities(outputs: NDArray[np.float32]) -> NDArray[np.float64]:
     Parameters
     ----------
     outputs
-        Logits, float32 [num_weights, num_outputs, num_samples]. Weights under which one is not finite are left out.
+        Finite logits, float32 [num_weights, num_outputs, num_samples].
     """
     from scipy.special import log_softmax
 
-    finite = outputs[np.isfinite(outputs).all(axis=(1, 2))]
-    means: NDArray[np.float64] = log_softmax(finite.astype(np.float64), axis=1).sum(axis=0) / max(len(finite), 1)
+    means: NDArray[np.float64] = log_softmax(outputs.astype(np.float64), axis=1).sum(axis=0) / max(len(outputs), 1)
     return means
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from topoevo.errors import WorkerError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.problem import Conditions, Evaluator
 from topoevo.genome import Genome
@@ -130,14 +131,21 @@ class Workers:
                     yield from future.result()
                 on_wait()
             return
+        from concurrent.futures.process import BrokenProcessPool
+
         import joblib
 
         try:
             for results in self._parallel(joblib.delayed(_evaluate_portion)(*call) for call in calls):
                 yield from results
-        except Exception:
+        except Exception as error:
             # Ctrl-C reaches worker processes too, and their end looks like an accident.
             on_wait()
+            if isinstance(error, BrokenProcessPool):
+                raise WorkerError(
+                    "a worker process has ended: what it computed crashed it, or there was too little memory (then "
+                    "take fewer workers)"
+                ) from error
             raise
 
 

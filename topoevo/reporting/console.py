@@ -59,7 +59,8 @@ class ConsoleObserver(Observer):
         """Say what is evolved or trained, and start the display."""
         self._watched = run
         params, task = run.params, run.task
-        self._say(f"{task.name}: {task.num_inputs} inputs, {task.num_outputs} outputs; {task.description}")
+        ends = f"{count(task.num_inputs, 'input')}, {count(task.num_outputs, 'output')}"
+        self._say(f"{task.name}: {ends}; {task.description}")
         how = f"{params.learning_rule} with seed {params.seed}"
         if params.shared_weights is not None:
             weights = ", ".join(f"{weight:g}" for weight in params.shared_weights)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.reporting.figure_files import figure_files
 from topoevo.reporting.picture_scene import FAINT, INK, NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ def picture_of(comparison: Comparison, *, title: str, subtitle: str) -> dict[str
     dict
         Contents by ending, ``svg`` and ``png``; equal comparisons have equal ones.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
     # A figure of its own, without pyplot, which would hold state and look for a screen.
@@ -79,15 +78,7 @@ def picture_of(comparison: Comparison, *, title: str, subtitle: str) -> dict[str
         while size > _SMALLEST and text.get_window_extent().width > widest * figure.bbox.width:
             size -= 0.25
             text.set_fontsize(size)
-    files = {}
-    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "topoevo"}):
-        for ending in ("svg", "png"):
-            content = io.BytesIO()
-            # A date would make equal pictures different files.
-            metadata = {"Date": None} if ending == "svg" else None
-            figure.savefig(content, format=ending, dpi=_DOTS_PER_INCH, metadata=metadata)
-            files[ending] = content.getvalue()
-    return files
+    return figure_files(figure)
 
 
 def spread_out(values: NDArray[np.float64], apart: float) -> NDArray[np.int64]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.reporting.figure_files import figure_files
 from topoevo.reporting.picture_scene import FAINT, INK, NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def picture_of(report: Report, *, title: str, subtitle: str) -> dict[str, bytes]
     dict
         Contents by ending, ``svg`` and ``png``; equal reports have equal ones.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
     assert report.curve is not None
@@ -59,15 +58,7 @@ def picture_of(report: Report, *, title: str, subtitle: str) -> dict[str, bytes]
         margin, 1 - 0.27 / height, title, color=INK, fontsize=12, fontweight="bold", va="center", parse_math=False
     )
     figure.text(margin, 1 - 0.51 / height, subtitle, color=FAINT, fontsize=9.5, va="center", parse_math=False)
-    files = {}
-    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "topoevo"}):
-        for ending in ("svg", "png"):
-            content = io.BytesIO()
-            # A date would make equal pictures different files.
-            metadata = {"Date": None} if ending == "svg" else None
-            figure.savefig(content, format=ending, dpi=_DOTS_PER_INCH, metadata=metadata)
-            files[ending] = content.getvalue()
-    return files
+    return figure_files(figure)
 
 
 def _draw_panel(axes: Any, report: Report, name: str) -> None:

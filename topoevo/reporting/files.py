@@ -169,7 +169,8 @@ class FilesObserver(Observer):
             self._log(f"no picture of a network with {size} connections; topoevo draw makes one, slowly")
             self._next_picture = math.inf
             return
-        if self._drawn is None or self._drawn.individual is not champion.individual:
+        drawn = self._drawn
+        if drawn is None or drawn.individual is not champion.individual or drawn.test != champion.test:
             from topoevo.reporting.pictures import draw_champion
 
             started = time.monotonic()

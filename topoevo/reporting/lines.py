@@ -15,6 +15,7 @@ from topoevo.experiment.params import Params
 from topoevo.experiment.records import Champion, EpochRecord, GenerationRecord, Outcome, TaskScore
 from topoevo.reporting.measures import num_layers
 from topoevo.reporting.run_directory import LOGS, RunDirectory
+from topoevo.tasks.environments.find import module_of
 
 
 def generation_line(record: GenerationRecord, num_generations: int, *, max_width: int = 1000) -> str:
@@ -159,18 +160,22 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
         elif "num_epochs" in resumable_settings(params):
             rows.append(("train further", f"{resume} --num_epochs {2 * params.num_epochs}"))
     if run.champion.exists():
-        rows.append(("evaluate it", f"{program} evaluate {shlex.quote(folder)}"))
+        acting = ""
+        if params.env_name is not None and module_of(params.env_name):
+            # A file alone must not decide which module is imported.
+            acting = f" --env_name {shlex.quote(params.env_name)}"
+        rows.append(("evaluate it", f"{program} evaluate {shlex.quote(folder)}{acting}"))
         if params.env_name is not None:
-            rows.append(("watch it", f"{program} play {shlex.quote(folder)}"))
+            rows.append(("watch it", f"{program} play {shlex.quote(folder)}{acting}"))
         elif params.dataset.endswith((".csv", ".npz")):
             rows.append(("predict new rows", f"{program} predict {shlex.quote(folder)} new.csv"))
         rows.append(("use it in Python", f"import topoevo; network = topoevo.load_network({folder!r})"))
     return rows
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """Return a number of things, with the noun in the plural where it takes one."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:

@@ -110,11 +110,11 @@ class NetworkFile:
         Returns
         -------
         float32 [num_samples, num_outputs]
-            Unchanged but for the order of axes if the task is a classification.
+            Unchanged but for the order of axes unless the task is a regression.
         """
         values: NDArray[np.float32] = np.asarray(outputs, np.float32).T
         task = self.task
-        if task.kind == "classification":
+        if task.kind != "regression":
             return values
         offset, scale = np.array(task.target_offset, np.float32), np.array(task.target_scale, np.float32)
         return np.asarray(values * scale + offset, np.float32)

@@ -70,12 +70,30 @@ class TaskFacts(_Checked):
         return self
 
 
+class EnvironmentSettings(_Checked):
+    """The environment that a network was made for: arguments of `topoevo.tasks.environments.find.find_environment`."""
+
+    env_name: Annotated[str, Field(min_length=1, max_length=1000)]
+    take_argmax_action: bool | None = None
+    options: dict[str, Any] = {}
+
+
+class Provenance(_Checked):
+    """Where a network comes from, as far as it is read."""
+
+    generation: Annotated[int, Field(ge=0)] | None = None
+
+
 class Graph(_Checked):
     """Attributes of the graph."""
 
     format: Literal["topoevo-network"]
     version: Annotated[int, Field(ge=1)]
     task: TaskFacts | None = None
+    environment_settings: EnvironmentSettings | None = None
+    shared_weights: Annotated[list[Number], Field(min_length=1, max_length=1000)] | None = None
+    scores: dict[str, dict[str, Number | None] | None] = {}
+    provenance: Provenance = Provenance()
 
 
 class Document(_Checked):

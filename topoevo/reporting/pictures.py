@@ -12,6 +12,7 @@ from topoevo.errors import NetworkFileError
 from topoevo.experiment.records import Champion
 from topoevo.genome import Genome
 from topoevo.reporting import picture_graphviz, picture_matplotlib
+from topoevo.reporting.lines import count
 from topoevo.reporting.network_file import NetworkFile
 from topoevo.reporting.picture_scene import make_scene
 
@@ -30,8 +31,9 @@ def draw_champion(champion: Champion, task: Task | Environment, *files: Path) ->
             scores.append(f"{name} RMSE {score.rmse:.4g}")
         elif score is not None:
             scores.append(f"{name} reward {score.reward:.4g}")
-    size = champion.individual.genome.complexity
-    words = [f"{size.connections} connections", f"{size.hidden} hidden nodes"]
+    words = _sizes(champion.individual.genome)
+    if champion.train.best_reward is not None and len(weights := champion.individual.genome.connections["weight"]):
+        words.append(f"shared weight {weights[0]:g}")
     words += [] if champion.generation is None else [f"generation {champion.generation}"]
     draw_network(
         champion.individual.genome,
@@ -63,13 +65,19 @@ def draw_network_file(network: NetworkFile, *files: Path) -> None:
             words.append(f"{part} accuracy {accuracy:.4f}")
         elif isinstance(score, dict) and isinstance(rmse := score.get("rmse"), float):
             words.append(f"{part} RMSE {rmse:.4g}")
-    size = network.genome.complexity
-    words += [f"{size.connections} connections", f"{size.hidden} hidden nodes"]
+        elif isinstance(score, dict) and isinstance(reward := score.get("reward"), float):
+            words.append(f"{part} reward {reward:.4g}")
+    words += _sizes(network.genome)
     try:
         draw_network(network.genome, *files, title=title, subtitle="  ·  ".join(words), **names)
     except OSError as error:
         name = error.filename or ", ".join(map(str, files))
         raise NetworkFileError(f"{name}: cannot be written: {error.strerror or error}") from error
+
+
+def _sizes(genome: Genome) -> list[str]:
+    """How large a network is."""
+    return [count(genome.complexity.connections, "connection"), count(genome.complexity.hidden, "hidden node")]
 
 
 def draw_network(

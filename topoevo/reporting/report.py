@@ -101,7 +101,7 @@ def report_lines(report: Report) -> list[str]:
 def _name(name: str, condition: Condition, shared_weights: Sequence[float]) -> str:
     """A condition on the screen."""
     if condition.shared_weight is not None:
-        return f"{_NAMES[name]} {condition.shared_weight:g}".replace("-", "−")
+        return f"{_NAMES[name]} {condition.shared_weight:g}"
     if name == "mean_shared_weights":
         return f"mean of {len(shared_weights)} shared weights"
     return _NAMES[name]

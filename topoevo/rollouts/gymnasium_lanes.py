@@ -59,6 +59,7 @@ class EpisodesVectorEnv(VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._observations = np.zeros(self.observation_space.shape or (), self.observation_space.dtype)
+        self._shape = self.single_observation_space.shape
         self._rewards = np.zeros(num_envs)
         self._terminations, self._truncations = np.zeros((2, num_envs), np.bool_)
 
@@ -78,7 +79,8 @@ class EpisodesVectorEnv(VectorEnv[Any, Any, Any]):
             if self._always_new:
                 self._envs[i].close()
                 self._envs[i] = self._environment.make()
-            self._observations[i], _ = self._envs[i].reset(seed=own, options=options)
+            observation, _ = self._envs[i].reset(seed=own, options=options)
+            self._observe(i, observation)
         for array in (self._rewards, self._terminations, self._truncations):
             array.fill(0)
         return self._observations.copy(), {}
@@ -89,12 +91,19 @@ class EpisodesVectorEnv(VectorEnv[Any, Any, Any]):
         """Act in the environments that do not rest; the others return what they returned last, and a reward of 0."""
         resting = self._terminations | self._truncations
         self._rewards[resting] = 0.0
-        for i in np.flatnonzero(~resting):
-            self._observations[i], self._rewards[i], self._terminations[i], self._truncations[i], _ = self._envs[
-                i
-            ].step(actions[i])
+        for i in np.flatnonzero(~resting).tolist():
+            observation, self._rewards[i], self._terminations[i], self._truncations[i], _ = self._envs[i].step(
+                actions[i]
+            )
+            self._observe(i, observation)
         copies = (array.copy() for array in (self._observations, self._rewards, self._terminations, self._truncations))
         return *copies, {}
+
+    def _observe(self, i: int, observation: Any) -> None:
+        """Keep what is observed; numpy would repeat a single number."""
+        if np.shape(observation) != self._shape:
+            raise ValueError(f"an observation has the shape {np.shape(observation)} instead of {self._shape}")
+        self._observations[i] = observation
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close all environments."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.errors import in_one_line
 from topoevo.kernels import load_kernel
 from topoevo.network import Network
 from topoevo.rollouts.episodes import Episodes, RolloutError
@@ -74,9 +75,9 @@ def roll_out_gymnasium(
                     break
     except RolloutError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         gymnasium_lanes.forget(environment, len(lane_seeds))
-        raise RolloutError(f"{environment.name} raised {type(error).__name__}: {error} (step {count})") from error
+        raise RolloutError(f"{environment.name} raised {in_one_line(error)} (step {count})") from error
     if not np.isfinite(returns).all():
         raise RolloutError(f"{environment.name}: a reward is not finite")
     shape = len(weights), num_trials

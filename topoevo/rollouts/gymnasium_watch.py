@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.errors import TaskError
+from topoevo.errors import TaskError, in_one_line
 from topoevo.network import Network
 from topoevo.rollouts.episodes import RolloutError
 from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironment
@@ -100,10 +100,8 @@ def watch(
                 raise RolloutError(f"{environment.name}: an observation or an output is not finite (step {step})")
             try:
                 observation, reward, terminated, truncated, _ = env.step(environment.gymnasium_actions(actions)[0])
-            except Exception as error:
-                raise RolloutError(
-                    f"{environment.name} raised {type(error).__name__}: {error} (step {step})"
-                ) from error
+            except (Exception, SystemExit) as error:
+                raise RolloutError(f"{environment.name} raised {in_one_line(error)} (step {step})") from error
             total += float(reward)
             if not np.isfinite(total):
                 raise RolloutError(f"{environment.name}: a reward is not finite (step {step})")
@@ -120,7 +118,7 @@ def _made(environment: GymnasiumEnvironment, render_mode: str | None, speed: flo
     try:
         env = environment.make(render_mode=render_mode)
     except Exception as error:
-        raise TaskError(f"{environment.name} cannot be drawn ({type(error).__name__}: {error})") from error
+        raise TaskError(f"{environment.name} cannot be drawn ({in_one_line(error)})") from error
     metadata = getattr(env.unwrapped, "metadata", {})
     if render_mode == "human" and metadata.get("render_fps"):
         # A copy of its own: the class has it, too.
@@ -140,4 +138,4 @@ def _drawn(environment: GymnasiumEnvironment, draw: Callable[[], Any]) -> Any:
             f"drawing {environment.name} needs a package that is not installed{advice} ({error})"
         ) from error
     except Exception as error:
-        raise TaskError(f"{environment.name} cannot be drawn ({type(error).__name__}: {error})") from error
+        raise TaskError(f"{environment.name} cannot be drawn ({in_one_line(error)})") from error

@@ -44,6 +44,8 @@ def roll_out(
     _check(environment, network, weights)
     if not len(seeds):
         raise TaskError("there are no seeds to begin episodes from")
+    if not len(weights):
+        raise TaskError("there are no weights to act with")
     if isinstance(environment, GymnasiumEnvironment):
         from topoevo.rollouts.gymnasium_rollout import roll_out_gymnasium
 

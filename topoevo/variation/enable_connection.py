@@ -8,6 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome.genes import BIAS
+from topoevo.registry import option
 from topoevo.variation.mutation import MUTATIONS, Mutation
 
 
@@ -18,9 +20,16 @@ class EnableConnection(Mutation):
 
     name: ClassVar[str] = "enable_connection"
 
+    max_connections: int | None = option(None, "largest number of connections that mutation may reach")
+
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
-        """Return `genome` with one more enabled connection, or None if none is disabled."""
+        """Return `genome` with one more enabled connection, or None if none is disabled or it has as many as it may."""
         rows = np.flatnonzero(~genome.enabled)
+        if self.max_connections is not None:
+            from_bias = genome.role[genome.source_row] == BIAS
+            if np.count_nonzero(genome.enabled & ~from_bias) >= self.max_connections:
+                # Connections of the bias node do not count.
+                rows = np.flatnonzero(~genome.enabled & from_bias)
         if len(rows) == 0:
             return None
         _, source, target, weight, _ = genome.connections[rows[rng.integers(len(rows))]].item()

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from topoevo.errors import TaskError
 from topoevo.tasks.environments.environment import SIMULATIONS
-from topoevo.tasks.environments.find import find_environment, find_simulation
+from topoevo.tasks.environments.find import find_environment, find_simulation, module_of
 from topoevo.tasks.environments.gymnasium_environment import MAX_STEPS
 
 
@@ -57,6 +57,39 @@ def test_options_of_our_own_are_taken_and_recorded():
     assert environment.provenance == {"environment_id": "Snake", "board_size": 6}
     with pytest.raises(TaskError, match="CartPole-v1 has no options, but was given length"):
         find_environment("CartPole-v1", options={"length": 2})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"board_sise": 6}, r"no option 'board_sise'; did you mean 'board_size'\? \(known: board_size, max_hunger"),
+        ({"observation_names": ("a",)}, "no option 'observation_names'"),
+        ({"max_steps": 10**9}, "no option 'max_steps'"),
+        ({"board_size": 3}, "board_size 3 is not allowed, must be at least 4"),
+        ({"board_size": "large"}, "must be a whole number"),
+    ],
+)
+def test_options_that_compiled_code_cannot_live_with_are_refused(options, message):
+    with pytest.raises(TaskError, match=message):
+        find_environment("Snake", options=options)
+
+
+def test_a_simulation_checks_its_options_itself():
+    with pytest.raises(TaskError, match="Snake: board_size 1 is not allowed"):
+        SIMULATIONS["Snake"](board_size=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("Snake", ""),
+        ("CartPole-v1", ""),
+        ("topoevo.gymnasium_api:topoevo/Snake-v0", ""),
+        ("package.module:Id-v0", "package.module"),
+    ],
+)
+def test_the_module_that_a_name_imports(name, module):
+    assert module_of(name) == module
 
 
 @pytest.mark.parametrize(
@@ -127,6 +160,7 @@ def test_actions_that_contradict_the_environment_are_refused(name, take_argmax_a
         {"observation_space": spaces.MultiBinary(4)},
         {"observation_space": spaces.Box(0.0, 1.0, (2, 2))},
         {"observation_space": spaces.Box(0.0, 1.0, ())},
+        {"observation_space": spaces.Discrete(10**9)},
         {"action_space": spaces.MultiDiscrete([2, 3])},
         {"action_space": spaces.MultiBinary(4)},
         {"action_space": spaces.Tuple([spaces.Discrete(2)])},
@@ -151,13 +185,27 @@ def test_actions_without_bounds_are_kept_between_one_and_minus_one(register):
     assert "without bounds" in notices[0]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_largest_numbers_of_a_type_are_no_bounds(register, dtype):
+    largest = np.finfo(dtype).max
+    notices: list[str] = []
+    name = register(action_space=spaces.Box(-largest, largest, (1,), dtype))
+    environment = find_environment(name, on_notice=notices.append)
+    assert (environment.actions.low, environment.actions.high) == ((-1.0,), (1.0,))
+    assert "without bounds" in notices[0]
+
+
 def test_without_a_limit_of_its_own_an_environment_gets_one(register):
     assert find_environment(register()).max_steps == MAX_STEPS
 
 
 @pytest.mark.parametrize(
     ("first", "message"),
-    [(np.array([0.0, np.nan], np.float32), "must be finite numbers"), (np.zeros(3, np.float32), "must be finite")],
+    [
+        (np.array([0.0, np.nan], np.float32), "a number that is not finite"),
+        (np.zeros(3, np.float32), r"has the shape \(3,\), its observation space is Box"),
+        (np.zeros(1, np.float32), r"has the shape \(1,\)"),
+    ],
 )
 def test_the_first_observation_is_looked_at(register, first, message):
     with pytest.raises(TaskError, match=message):
@@ -186,6 +234,7 @@ def test_a_module_that_registers_is_imported(tmp_path, monkeypatch):
         "                   max_episode_steps=7)\n"
     )
     (tmp_path / "broken_environment.py").write_text("1 / 0\n")
+    (tmp_path / "script_environment.py").write_text("raise SystemExit('usage')\n")
     monkeypatch.syspath_prepend(tmp_path)
     environment = find_environment("own_environment:OwnPendulum-v0")
     assert (environment.name, environment.max_steps) == ("own_environment:OwnPendulum-v0", 7)
@@ -193,6 +242,10 @@ def test_a_module_that_registers_is_imported(tmp_path, monkeypatch):
         TaskError, match=r"'broken_environment' cannot be imported \(ZeroDivisionError: division by zero"
     ):
         find_environment("broken_environment:Foo-v0")
+    with pytest.raises(TaskError, match=r"cannot be imported \(SystemExit: usage\)"):
+        find_environment("script_environment:Foo-v0")
+    with pytest.raises(TaskError, match="module 'own_environment' registers no environment 'OwnPendlum-v0'; did you"):
+        find_environment("own_environment:OwnPendlum-v0")
 
 
 def test_gymnasium_that_is_missing_is_named(monkeypatch):

@@ -66,7 +66,7 @@ class RenderedFrame(Frame):
         """See `Frame.picture`."""
         from PIL import Image
 
-        return Image.fromarray(np.ascontiguousarray(self.pixels[..., :3], np.uint8), "RGB")
+        return Image.fromarray(np.ascontiguousarray(self.pixels[..., :3], np.uint8))
 
     def text(self, width: int, height: int) -> RenderableType:
         """See `Frame.text`."""

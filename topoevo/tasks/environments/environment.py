@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.registry import Registry
+from topoevo.errors import TaskError
+from topoevo.registry import Registry, option_problems
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,18 @@ class SimulationCode(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Simulation(Environment):
-    """An environment of our own. A subclass is registered in `SIMULATIONS`; its `option` fields become settings."""
+    """An environment of our own. A subclass is registered in `SIMULATIONS`; its `option` fields become settings.
+
+    Raises
+    ------
+    TaskError
+        If an option is out of its bounds: compiled code does not check its indices.
+    """
+
+    def __post_init__(self) -> None:
+        problems = option_problems(self)
+        if problems:
+            raise TaskError(f"{self.name}: {'; '.join(problems)}")
 
     @property
     @abstractmethod

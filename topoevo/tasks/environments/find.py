@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from topoevo.errors import TaskError, did_you_mean
+from topoevo.errors import TaskError, did_you_mean, in_one_line
 from topoevo.tasks.environments.environment import SIMULATIONS, Environment, Simulation
 from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironment, describe
 
@@ -53,7 +54,9 @@ def find_environment(
     simulation = find_simulation(env_name)
     if simulation is not None:
         _check_actions(simulation.name, simulation.actions.kind, take_argmax_action)
-        return simulation(**dict(options or {}), provenance={"environment_id": simulation.name, **dict(options or {})})
+        chosen = dict(options or {})
+        _check_options(simulation, chosen)
+        return simulation(**chosen, provenance={"environment_id": simulation.name, **chosen})
     if options:
         raise TaskError(f"env_name: {env_name} has no options, but was given {', '.join(options)}")
     environment = _find_gymnasium(env_name, take_argmax_action)
@@ -73,6 +76,21 @@ def find_simulation(env_name: str) -> type[Simulation] | None:
     return known.get(match[1].casefold()) if match else None
 
 
+def module_of(env_name: str) -> str:
+    """Return the module that looking for an environment imports, that of ``module:Id``; empty if there is none."""
+    return "" if find_simulation(env_name) is not None else env_name.rpartition(":")[0]
+
+
+def _check_options(simulation: type[Simulation], options: Mapping[str, Any]) -> None:
+    """Refuse what is no option, such as other fields of the class, on which its compiled code relies."""
+    known = [field.name for field in dataclasses.fields(simulation) if "help" in field.metadata]
+    unknown = [f"{name!r}{did_you_mean(name, known)}" for name in options if name not in known]
+    if unknown:
+        raise TaskError(
+            f"env_name: {simulation.name} has no option {', '.join(unknown)} (known: {', '.join(known) or 'none'})"
+        )
+
+
 def _check_actions(name: str, kind: str, take_argmax_action: bool | None) -> None:
     """Refuse a setting that contradicts the kind of actions."""
     if take_argmax_action is not None and take_argmax_action != (kind == "discrete"):
@@ -89,12 +107,12 @@ def _find_gymnasium(env_name: str, take_argmax_action: bool | None) -> Gymnasium
         import gymnasium
     except ImportError:
         raise TaskError(
-            f"env_name: {env_name!r} is none of {', '.join(SIMULATIONS)}{did_you_mean(env_name, SIMULATIONS)}; "
+            f"env_name: {env_name!r} is none of {', '.join(SIMULATIONS)}; "
             "environments of Gymnasium need a package that is not installed: pip install 'topoevo[rl]'"
         ) from None
     if module:
         _import(env_name, module)
-    name, notices = _registered(name, gymnasium.registry)
+    name, notices = _registered(name, gymnasium.registry, module)
     environment_id = f"{module}:{name}" if module else name
     sample = _made(environment_id, gymnasium.spec(name))
     try:
@@ -109,14 +127,14 @@ def _import(env_name: str, module: str) -> None:
     """Import the module that registers an environment."""
     try:
         importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TaskError(
-            f"env_name: {env_name!r}: module {module!r} cannot be imported ({_told(error)}); is it installed, or its "
-            "folder in PYTHONPATH?"
+            f"env_name: {env_name!r}: module {module!r} cannot be imported ({in_one_line(error)}); is it "
+            "installed, or its folder in PYTHONPATH?"
         ) from error
 
 
-def _registered(name: str, registry: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+def _registered(name: str, registry: Mapping[str, Any], module: str) -> tuple[str, tuple[str, ...]]:
     """The id that a name stands for, and a notice where that is a successor."""
     stem, _, version = name.partition("-v")
     versions = sorted(spec.version for key, spec in registry.items() if re.fullmatch(re.escape(stem) + r"-v\d+", key))
@@ -126,6 +144,8 @@ def _registered(name: str, registry: Mapping[str, Any]) -> tuple[str, tuple[str,
         return successor, (f"env_name: {name} is an old or incomplete id, {successor} is taken",)
     if name not in registry:
         known = (*SIMULATIONS, *registry)
+        if module:
+            raise TaskError(f"env_name: module {module!r} registers no environment {name!r}{did_you_mean(name, known)}")
         raise TaskError(
             f"env_name: unknown environment {name!r}{did_you_mean(name, known)} (known: {', '.join(SIMULATIONS)} and "
             "those of Gymnasium; for one of another package write module:Id)"
@@ -144,15 +164,15 @@ def _made(environment_id: str, spec: Any) -> Any:
         extra = next((extra for package, extra in _EXTRAS.items() if entry.startswith(package)), None)
         advice = f": pip install '{extra}'" if extra else ""
         raise TaskError(
-            f"env_name: {environment_id} needs a package that is not installed{advice} ({_told(error)})"
+            f"env_name: {environment_id} needs a package that is not installed{advice} ({in_one_line(error)})"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         advice = (
             "; one that needs arguments can be registered under an id of its own, with kwargs"
             if isinstance(error, TypeError)
             else ""
         )
-        raise TaskError(f"env_name: {environment_id} cannot be made ({_told(error)}){advice}") from error
+        raise TaskError(f"env_name: {environment_id} cannot be made ({in_one_line(error)}){advice}") from error
 
 
 def _begin(environment: GymnasiumEnvironment, sample: Any) -> None:
@@ -160,15 +180,12 @@ def _begin(environment: GymnasiumEnvironment, sample: Any) -> None:
     try:
         observation, _ = sample.reset(seed=0)
         inputs = environment.inputs_of(np.asarray(observation)[None])
-    except Exception as error:
-        raise TaskError(f"env_name: {environment.name} cannot be begun ({_told(error)})") from error
-    if inputs.shape != (1, environment.num_inputs) or not np.isfinite(inputs).all():
+    except (Exception, SystemExit) as error:
+        raise TaskError(f"env_name: {environment.name} cannot be begun ({in_one_line(error)})") from error
+    if np.shape(observation) != sample.observation_space.shape:
         raise TaskError(
-            f"env_name: the first observation of {environment.name} is {observation!r}, but must be finite numbers as "
-            f"its observation space {sample.observation_space} has them"
+            f"env_name: the first observation of {environment.name} has the shape {np.shape(observation)}, its "
+            f"observation space is {sample.observation_space}"
         )
-
-
-def _told(error: Exception) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    if not np.isfinite(inputs).all():
+        raise TaskError(f"env_name: the first observation of {environment.name} has a number that is not finite")

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 #: Steps after which an episode ends where the environment has no limit of its own.
 MAX_STEPS = 10_000
 
+#: The most values of one observation that have an input each.
+_MAX_VALUES = 10_000
+
+#: Bounds from here on are none; some environments write the largest number of their type for infinity.
+_HUGE = 1e30
+
 
 @dataclass(frozen=True, eq=False)
 class GymnasiumEnvironment(Environment):
@@ -126,6 +132,11 @@ def _observations(name: str, space: Any) -> tuple[int, int, int]:
     from gymnasium import spaces
 
     if isinstance(space, spaces.Discrete):
+        if space.n > _MAX_VALUES:
+            raise TaskError(
+                f"env_name: a network cannot observe {name}: each of the values of its observation space {space} would "
+                f"have an input, and {_MAX_VALUES:,} are possible"
+            )
         return int(space.n), int(space.n), int(space.start)
     if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.shape[0] > 0:
         return int(space.shape[0]), 0, 0
@@ -154,10 +165,11 @@ def _actions(
                 f"take_argmax_action: True is not possible in {name}, where actions are numbers "
                 f"(action space {space}); use False or leave it out"
             )
-        low, high = _bounds(space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64))
+        limits = np.array([space.low.ravel(), space.high.ravel()], np.float64)
+        low, high = _bounds(*limits)
         actions = Actions("continuous", _names(len(low)), tuple(low.tolist()), tuple(high.tolist()))
         notice = (f"{name}: actions without bounds are kept in -1 … 1 ({space})",)
-        return actions, 0, space.shape, () if space.is_bounded() else notice
+        return actions, 0, space.shape, () if (np.abs(limits) < _HUGE).all() else notice
     raise TaskError(
         f"env_name: a network cannot act in {name}: its action space is {space}, but must be Discrete or a Box of "
         "floating point numbers"
@@ -165,9 +177,9 @@ def _actions(
 
 
 def _bounds(low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bounds that are infinite, replaced: by -1 and 1, or by 2 from the other one where that leaves nothing between."""
-    lowest = np.where(np.isfinite(low), low, np.where(high > -1.0, -1.0, high - 2.0))
-    return lowest, np.where(np.isfinite(high), high, np.where(lowest < 1.0, 1.0, lowest + 2.0))
+    """Bounds that are infinite or huge, replaced: by -1 and 1, or by 2 from the other where nothing is left between."""
+    lowest = np.where(np.abs(low) < _HUGE, low, np.where(high > -1.0, -1.0, high - 2.0))
+    return lowest, np.where(np.abs(high) < _HUGE, high, np.where(lowest < 1.0, 1.0, lowest + 2.0))
 
 
 def _names(num_actions: int) -> tuple[str, ...]:
