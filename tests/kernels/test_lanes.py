@@ -7,9 +7,13 @@ import pytest
 from numba import njit
 
 from topoevo.activations import ACTIVATIONS, Activation
+from topoevo.genome.dense import dense_genome
 from topoevo.kernels import Batches, Loss, OptimizerState, Plasticity
 from topoevo.kernels.lanes import SUMS, add_up, aligned_rows, fused, product
+from topoevo.kernels.passes import BLOCKS, blocks_together
+from topoevo.learning.initialization import initial_weights
 from topoevo.learning.optimizers import make_optimization
+from topoevo.network import compile_network
 
 
 @njit(fastmath=True)
@@ -78,3 +82,27 @@ def test_inputs_may_lie_anywhere(evolve_network, compiled, batch_size) -> None:
     elsewhere[:] = laid.inputs
     assert elsewhere.ctypes.data % 64 != laid.inputs.ctypes.data % 64
     assert train(Batches(elsewhere, laid.targets, laid.sizes)) == train(laid)
+
+
+@pytest.mark.parametrize("batch_size", [256, 700])
+@pytest.mark.parametrize("activation", ["relu", "sine"])
+def test_products_of_several_blocks(compiled, reference, activation, batch_size) -> None:
+    network = compile_network(dense_genome(40, [20], 3, activation=activation))
+    assert blocks_together.py_func(len(network.activation), network.num_edges) == BLOCKS
+    rng = np.random.default_rng(0)
+    initial = initial_weights(network, "he", rng)
+    batches = Batches.lay_out(
+        rng.normal(size=(batch_size, 40)).astype(np.float32),
+        rng.integers(0, 3, batch_size).astype(np.int32),
+        batch_size=batch_size,
+    )
+    changes = []
+    for kernel in (compiled, reference):
+        weights, plasticity = initial.copy(), Plasticity(np.ones(network.num_edges, np.bool_))
+        state, optimization = OptimizerState.zeros(network.num_edges), make_optimization("sgd", lr=0.1)
+        kernel.train(
+            network, weights, plasticity, optimization, state, batches, np.zeros(3, np.int32), Loss.CROSS_ENTROPY
+        )
+        changes.append(weights - initial)
+    assert np.abs(changes[1]).max() > 0.01
+    np.testing.assert_allclose(*changes, atol=1e-6)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.errors import TaskError
 from topoevo.experiment.tuning import GRID, LIMIT, tune_shared_weight
 from topoevo.network import Network
 from topoevo.seeds import Stream, generator
@@ -230,7 +231,14 @@ def make_report(
             found |= {f"ensemble_{way}": Condition(values) for way, values in judge.ensembles(several).items()}
         else:
             assert best is not None
-            tuned = judge.tune(np.full(size, best, np.float32))
+            try:
+                tuned = judge.tune(np.full(size, best, np.float32))
+            except TaskError as error:
+                # The other conditions are of use without this one.
+                if len(conditions) == 1:
+                    raise
+                tell(str(error))
+                continue
             found[name] = Condition(judge.measure(tuned), weights=tuned)
     curve = None
     if set(conditions) & set(AGNOSTIC_CONDITIONS):

@@ -72,6 +72,14 @@ def _part(builder: Any, vector: Any, lanes: Any) -> Any:
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
 
 
+def _add_lanes(builder: Any, lanes: Any, other: Any, total: Any) -> Any:
+    """Add ``lanes * other`` to `SUMS` running sums, the first lanes first."""
+    for first in range(0, LANES, SUMS):
+        some = range(first, first + SUMS)
+        total = _multiply_add(builder, _part(builder, lanes, some), _part(builder, other, some), total)
+    return total
+
+
 def _everywhere(builder: Any, number: Any) -> Any:
     """One number in all lanes."""
     undefined = ir.Constant(_vector(LANES), ir.Undefined)
@@ -151,6 +159,30 @@ def add_scaled(typingctx: Any, lanes: Any, factor: Any, other: Any) -> Any:
 
 
 @intrinsic
+def rectified(typingctx: Any, lanes: Any) -> Any:
+    """Return the relu of each lane; NaN stays NaN."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zero = ir.Constant(_vector(LANES), [0.0] * LANES)
+        return builder.select(builder.fcmp_ordered("<", arguments[0], zero), zero, arguments[0])
+
+    return _LANES(lanes), codegen
+
+
+@intrinsic
+def times_step(typingctx: Any, lanes: Any, other: Any) -> Any:
+    """Return `lanes`, times 1 where `other` is positive and 0 elsewhere."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes, other = arguments
+        zero, one = (ir.Constant(_vector(LANES), [value] * LANES) for value in (0.0, 1.0))
+        step = builder.select(builder.fcmp_ordered(">", other, zero), one, zero)
+        return builder.fmul(lanes, step, flags=("nsz",))
+
+    return _LANES(lanes, other), codegen
+
+
+@intrinsic
 def fused(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
     """Return x y + z of single numbers, rounded once."""
 
@@ -179,13 +211,27 @@ def add_product(typingctx: Any, sums: Any, row: Any, lanes: Any, other: Any) -> 
         _, _, lanes, other = arguments
         place = _place(context, builder, signature.args[:2], arguments[:2], SUMS)
         total = builder.load(place, align=_ALIGNMENT)
-        for first in range(0, LANES, SUMS):
-            some = range(first, first + SUMS)
-            total = _multiply_add(builder, _part(builder, lanes, some), _part(builder, other, some), total)
+        total = _add_lanes(builder, lanes, other, total)
         builder.store(total, place, align=_ALIGNMENT)
         return context.get_dummy_value()
 
     return types.void(sums, row, lanes, other), codegen
+
+
+@intrinsic
+def add_products(typingctx: Any, sums: Any, row: Any, lanes: Any, others: Any) -> Any:
+    """Add ``lanes[b] * others[b]`` for all blocks b to a row of `sums`, as `add_product` does one after the other."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _place(context, builder, signature.args[:2], arguments[:2], SUMS)
+        total = builder.load(place, align=_ALIGNMENT)
+        for b in range(lanes.count):
+            one, other = (builder.extract_value(argument, b) for argument in arguments[2:])
+            total = _add_lanes(builder, one, other, total)
+        builder.store(total, place, align=_ALIGNMENT)
+        return context.get_dummy_value()
+
+    return types.void(sums, row, lanes, others), codegen
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:

@@ -13,8 +13,10 @@ import numpy as np
 from topoevo.compilation import entry_point
 from topoevo.kernels.lanes import LANES, aligned_rows, at
 from topoevo.kernels.passes import (
+    BLOCKS,
     accuracy_of,
     backward_pass,
+    blocks_together,
     clear_lanes,
     collect,
     direct_pass,
@@ -23,8 +25,10 @@ from topoevo.kernels.passes import (
     learning_rate,
     output_errors,
     output_products,
-    output_slopes,
     places_of,
+    products,
+    products_of_blocks,
+    replace_outputs_by_errors,
     rows_of_weighted_inputs,
     scores,
     shape_gradient,
@@ -56,10 +60,14 @@ def train(
     first_output = num_nodes - num_outputs
     output_edges = np.arange(row_start[num_computed - num_outputs], num_edges)
     rows = np.arange(num_nodes)
-    activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_nodes, LANES)
+    share = 0.5 if propagate else 1.0
+    num_together = blocks_together(num_computed, num_edges) if propagate else 1
+    activities = aligned_rows(num_together * num_nodes, LANES).reshape(num_together, num_nodes, LANES)
     activities[:] = _ONE
-    along_edges = propagate and not len(direct)
-    places = places_of(activities)
+    errors = aligned_rows(num_outputs, LANES)
+    places = np.empty((num_together, num_nodes), np.int64)
+    for b in range(num_together):
+        places[b] = places_of(activities[b])
     pieces = pieces_of(input_index, inputs)
     z_rows, num_z_rows = rows_of_weighted_inputs(activation)
     weighted_inputs = aligned_rows(num_z_rows, LANES)
@@ -75,43 +83,58 @@ def train(
         for k in range(num_edges):
             out_weights[k] = at(feedback, at(edge, k)) if has_feedback else at(weights, at(edge, k))
         loss, right = 0.0, 0
-        for start in range(0, n, LANES):
-            size = min(LANES, n - start)
-            show_inputs(input_index, inputs, batch, start, size, activities, places)
-            following = order[min(step + 1, len(order) - 1)]
-            begin, end = start / n, min((start + LANES) / n, 1.0)
-            middle = 0.5 * (begin + end) if along_edges else end
-            forward_pass(
-                num_sources, activation, row_start, source, weights, z_rows, weighted_inputs, activities, places,
-                fetching(pieces, inputs, following, begin, middle, num_computed),
-            )  # fmt: skip
-            block_loss, block_right = scores(
-                loss_kind, activities, num_outputs, labels[batch, 0], values[batch], start, size, top, total, answer
-            )
-            loss += block_loss
-            right += block_right
-            output_errors(
-                loss_kind, activities, num_outputs, labels[batch, 0], values[batch], start, size, top, total, errors
-            )
-            output_slopes(num_sources, num_outputs, activation, z_rows, weighted_inputs, activities, errors)
-            if not propagate:
-                output_products(num_outputs, row_start, source, errors, places, sums)
-            elif len(direct):
-                direct_pass(
-                    num_sources, num_outputs, activation, out_start, out_target, direct,
-                    z_rows, weighted_inputs, activities, places, errors, sums,
-                    fetching(pieces, inputs, following, middle, end, num_sources),
+        following = order[min(step + 1, len(order) - 1)]
+        for group in range(0, n, num_together * LANES):
+            stop = min(group + num_together * LANES, n)
+            num_blocks = (stop - group + LANES - 1) // LANES
+            for b in range(num_blocks):
+                y, y_places = activities[b], places[b]
+                start = group + b * LANES
+                size = min(LANES, n - start)
+                show_inputs(input_index, inputs, batch, start, size, y, y_places)
+                begin, end = group + share * (start - group), group + share * (start + size - group)
+                forward_pass(
+                    num_sources, activation, row_start, source, weights, z_rows, weighted_inputs, y, y_places,
+                    fetching(pieces, inputs, following, begin / n, end / n, num_computed),
                 )  # fmt: skip
-            else:
-                backward_pass(
-                    num_sources, num_outputs, activation, out_start, out_target, out_weights, rows,
-                    z_rows, weighted_inputs, activities, places, errors, sums,
-                    fetching(pieces, inputs, following, middle, end, num_sources),
+                if len(hebbian):
+                    clear_lanes(y, 0, size)
+                    hebbian_pass(first_output, out_start, out_target, out_weights, y, y_places, decorrelate, changes)
+                    y[len(input_index) : num_sources] = _ONE
+                block_loss, block_right = scores(
+                    loss_kind, y, num_outputs, labels[batch, 0], values[batch], start, size, top, total, answer
+                )
+                loss += block_loss
+                right += block_right
+                output_errors(
+                    loss_kind, y, num_outputs, labels[batch, 0], values[batch], start, size, top, total, errors
+                )
+                replace_outputs_by_errors(num_sources, num_outputs, activation, z_rows, weighted_inputs, y, errors)
+                if not propagate:
+                    output_products(num_outputs, row_start, source, y, y_places, sums)
+                elif len(direct):
+                    direct_pass(
+                        num_sources, num_outputs, activation, out_start, out_target, direct, rows,
+                        z_rows, weighted_inputs, y, errors, sums,
+                    )  # fmt: skip
+                else:
+                    backward_pass(
+                        num_sources, num_outputs, activation, out_start, out_target, out_weights, rows,
+                        z_rows, weighted_inputs, y, errors, sums,
+                    )  # fmt: skip
+            if propagate and num_blocks == BLOCKS:
+                products_of_blocks(
+                    0, num_sources, out_start, out_target, activities, places, sums,
+                    fetching(pieces, inputs, following, (group + share * (stop - group)) / n, stop / n, num_sources),
                 )  # fmt: skip
-            if len(hebbian):
-                clear_lanes(activities, 0, size)
-                hebbian_pass(first_output, out_start, out_target, out_weights, activities, places, decorrelate, changes)
-                activities[len(input_index) : num_sources] = _ONE
+            elif propagate:
+                for b in range(num_blocks):
+                    begin = group + share * (stop - group + b * LANES)
+                    end = min(begin + share * LANES, stop)
+                    products(
+                        0, num_sources, out_start, out_target, activities[b], places[b], sums,
+                        fetching(pieces, inputs, following, begin / n, end / n, num_sources),
+                    )  # fmt: skip
         loss /= n
         if not np.isfinite(loss):
             return step

@@ -20,9 +20,9 @@ from topoevo.kernels.passes import (
     hebbian_pass,
     load_inputs,
     load_rows,
-    output_slopes,
     places_of,
     products,
+    replace_outputs_by_errors,
     scores,
     shape_gradient,
     store_rows,
@@ -79,11 +79,10 @@ def backward(
 ):  # fmt: skip
     """See `Kernel.backward` and `Kernel.direct_errors`; `all_errors` holds the output errors before."""
     num_nodes, n = all_activities.shape
-    activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_nodes, LANES)
+    activities, errors = aligned_rows(num_nodes, LANES), aligned_rows(num_outputs, LANES)
     z_rows, weighted_inputs = np.arange(1, len(activation) + 1), aligned_rows(len(activation) + 1, LANES)
     sums = sums_of_edges(len(edge))
     rows = np.arange(num_nodes)
-    places, nothing = places_of(activities), nothing_to_fetch()
     out_feedback = np.zeros(len(edge), np.float32)
     for k in range(len(feedback)):
         out_feedback[k] = feedback[edge[k]]
@@ -91,19 +90,19 @@ def backward(
         size = min(LANES, n - start)
         load_rows(all_activities, start, size, activities)
         load_rows(all_weighted_inputs, start, size, weighted_inputs[1:])
-        load_rows(all_errors, start, size, errors)
-        output_slopes(num_sources, num_outputs, activation, z_rows, weighted_inputs, activities, errors)
+        load_rows(all_errors[num_nodes - num_outputs :], start, size, errors)
+        replace_outputs_by_errors(num_sources, num_outputs, activation, z_rows, weighted_inputs, activities, errors)
         if len(direct):
             direct_pass(
-                num_sources, num_outputs, activation, out_start, out_target, direct,
-                z_rows, weighted_inputs, activities, places, errors, sums, nothing,
+                num_sources, num_outputs, activation, out_start, out_target, direct, rows,
+                z_rows, weighted_inputs, activities, errors, sums,
             )  # fmt: skip
         else:
             backward_pass(
                 num_sources, num_outputs, activation, out_start, out_target, out_feedback, rows,
-                z_rows, weighted_inputs, activities, places, errors, sums, nothing,
+                z_rows, weighted_inputs, activities, errors, sums,
             )  # fmt: skip
-        store_rows(errors, 0, all_errors, start, size)
+        store_rows(activities, num_sources, all_errors[num_sources:], start, size)
 
 
 @entry_point(CACHE)
