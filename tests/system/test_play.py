@@ -216,6 +216,8 @@ def in_terminal(words, *, until, then):
     process = subprocess.Popen(
         [sys.executable, "-m", "topoevo", *map(str, words)], stdin=terminal, stdout=terminal, stderr=terminal,
         env=variables, start_new_session=True,
+        # Whoever runs tests in the background of a shell has Ctrl-C switched off, and so would the program.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     os.close(terminal)
     output, deadline, sent = b"", time.monotonic() + 60, False

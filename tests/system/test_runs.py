@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from topoevo.cli import main
+
 from . import oracle
 from .conftest import PARAMS, REPOSITORY, TINY, Programs, read_json, read_metrics, user_environment
 
@@ -22,6 +24,11 @@ BASE += ("--p_change_activation", "0.3", "--p_add_node", "0.4", "--activations",
 RULES = ("backprop", "feedback_alignment", "hebbian", "last_layer")
 IMAGES = {f"mnist-{rule}{which}": "mnist" for rule in RULES for which in ("", "-best")}
 IMAGES["fashion-mnist-backprop"] = "fashion-mnist"
+#: Files whose networks learn, or evolve, their weights in an environment.
+ACTING = {
+    "cartpole-evolution_strategy", "cartpole-swingup-evolution_strategy", "cartpole-swingup-neuroevolution",
+    "snake-neuroevolution",
+}  # fmt: skip
 
 
 def base_run(shared_run):
@@ -30,7 +37,7 @@ def base_run(shared_run):
 
 def test_every_shipped_file_is_run_here():
     assert {path.stem for path in PARAMS.glob("*.yaml")} == {
-        "digits-quick", "digits-backprop", "sine-backprop", "table", *IMAGES,
+        "digits-quick", "digits-backprop", "sine-backprop", "table", *IMAGES, *ACTING,
     }  # fmt: skip
 
 
@@ -50,6 +57,38 @@ def test_a_shipped_file_runs(programs, name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(ACTING))
+def test_a_shipped_file_for_an_environment_runs(tmp_path, name):
+    if name == "cartpole-evolution_strategy":
+        pytest.importorskip("gymnasium")
+    few = ("--num_generations", "2", "--num_test_trials", "2", "--num_confirmation_trials", "2", "--out_dir")
+    assert main(["wlnn", str(PARAMS / f"{name}.yaml"), *TINY, *few, str(tmp_path / "run")]) == 0
+    result = read_json(tmp_path / "run" / "result.json")
+    assert result["status"] == "finished" and result["champion"]["test_reward"] is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((PARAMS.parent / "wann").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_file_for_weight_agnostic_networks_runs(tmp_path, path):
+    words = ["--num_generations", "2", "--population_size", "8", "--tournament_size", "2", "--num_workers", "1"]
+    if "env_name" in path.read_text():
+        words += ["--num_trials", "1", "--num_test_trials", "2", "--num_confirmation_trials", "2"]
+        if "topoevo[rl" in path.read_text():
+            pytest.importorskip("gymnasium")
+        if "box2d" in path.read_text():
+            pytest.importorskip("Box2D")
+    elif "dataset: mnist" in path.read_text():
+        data = REPOSITORY.parent / "shared" / "data" / "mnist"
+        if not data.is_dir():
+            pytest.skip(f"the files of mnist are not in {data}")
+        words += ["--data_dir", str(data)]
+    if path.stem == "snake-published":
+        words += ["--cull_ratio", "0.2"]
+    assert main(["wann", str(path), *words, "--out_dir", str(tmp_path / "run")]) == 0
+    result = read_json(tmp_path / "run" / "result.json")
+    assert result["status"] == "finished" and result["champion"]["test_best_reward"] is not None
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_a_shipped_file_for_images_runs(programs, name):
     from topoevo.tasks.base import DataSettings, load_task
