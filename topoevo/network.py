@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.errors import GenomeError
+from topoevo.errors import GenomeError, TaskError
 from topoevo.genome import Genome
 from topoevo.genome.genes import BIAS, HIDDEN, INPUT, OUTPUT
 from topoevo.genome.topology import longest_path_layers
@@ -62,6 +62,27 @@ class Network:
             if isinstance(value, np.ndarray) and value.flags.writeable:
                 # The caller keeps an array of its own.
                 object.__setattr__(self, name, _frozen(value.copy()))
+
+    def check_fits(self, task: str, num_inputs: int, num_outputs: int) -> None:
+        """Check that the network can be used on a task.
+
+        Parameters
+        ----------
+        task
+            Its name, for the message.
+        num_inputs, num_outputs
+            What it wants.
+
+        Raises
+        ------
+        TaskError
+            If the network has other numbers of inputs or outputs.
+        """
+        if (self.num_inputs, self.num_outputs) != (num_inputs, num_outputs):
+            raise TaskError(
+                f"the network has {self.num_inputs} inputs and {self.num_outputs} outputs, but {task} needs "
+                f"{num_inputs} and {num_outputs}"
+            )
 
     @property
     def num_nodes(self) -> int:

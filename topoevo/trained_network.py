@@ -163,11 +163,7 @@ class TrainedNetwork:
         # A loss of its own is a matter of learning, not of the data.
         if self.file.facts.get("task") is not None:
             task = replace(task, loss=self.file.task.loss or task.loss)
-        if (task.num_inputs, task.num_outputs) != (self.network.num_inputs, self.network.num_outputs):
-            raise TaskError(
-                f"the network has {self.network.num_inputs} inputs and {self.network.num_outputs} outputs, "
-                f"but {task.name} has {task.num_inputs} and {task.num_outputs}"
-            )
+        self.network.check_fits(task.name, task.num_inputs, task.num_outputs)
         return task
 
     def load_environment(self, env_name: str | None = None, *, on_progress: Progress | None = None) -> Environment:
@@ -211,15 +207,7 @@ class TrainedNetwork:
             environment = find_environment(**recorded, on_notice=on_progress)
         except TypeError as error:
             raise NetworkFileError(f"environment_settings of the network file are not usable: {error}") from None
-        have, want = (
-            (self.network.num_inputs, self.network.num_outputs),
-            (environment.num_inputs, environment.num_outputs),
-        )
-        if have != want:
-            raise TaskError(
-                f"the network has {have[0]} inputs and {have[1]} outputs, but {environment.name} has {want[0]} and "
-                f"{want[1]}"
-            )
+        self.network.check_fits(environment.name, environment.num_inputs, environment.num_outputs)
         return environment
 
     @property

@@ -9,7 +9,7 @@ import pytest
 
 from topoevo.experiment import learning_episodes
 from topoevo.experiment.checkpoint import Checkpoint
-from topoevo.experiment.contradictions import find_idle
+from topoevo.experiment.idle import find_idle
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.judging import judging_of

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from topoevo.errors import ParamsError
 from topoevo.experiment import params as params_module
-from topoevo.experiment.contradictions import find_idle
+from topoevo.experiment.idle import find_idle
 from topoevo.experiment.params import FAMILY_DEFAULTS, Params, all_settings, load_params, settings_table
 from topoevo.experiment.setting import GROUPS
 from topoevo.learning import LEARNING_RULES
@@ -528,3 +528,19 @@ def test_import_needs_no_heavy_package() -> None:
     code = f"import sys, topoevo.experiment.flags; print(sorted(set({heavy}) & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("values", "idle"),
+    [
+        ({"env_name": "Snake", "learning_rule": "none", "kernel": "torch"}, "kernel"),
+        ({"env_name": "CartPoleSwingUp", "learning_rule": "none", "snake_board_size": 6}, "snake_board_size"),
+        ({"env_name": "Snake", "learning_rule": "none", "snake_board_size": 6}, None),
+        ({"metropolis_beta": 3.0}, "metropolis_beta"),
+        ({"metropolis_beta": 3.0, "learning_rule": "metropolis"}, None),
+        ({"mutate_weights_sigma": 3.0}, "mutate_weights_sigma"),
+    ],
+)
+def test_options_of_what_is_not_in_use_are_idle(values: dict[str, object], idle: str | None) -> None:
+    given = [one.settings[0] for one in find_idle(load_params(None, values)) if one.settings[0] in values]
+    assert [name for name in given if name != "learning_rule"] == ([] if idle is None else [idle])

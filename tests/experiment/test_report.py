@@ -120,6 +120,7 @@ def test_weights_that_fail_are_counted_alone(evolve):
     condition = Condition(judge.measure(weights))
     alone = judge.measure(weights[[0, 2]])["reward"]
     assert condition.num_failed == 2
+    assert "not finite" in judge.facts["first_failure"]
     np.testing.assert_array_equal(condition.values["reward"][[0, 2]], alone)
     assert condition.mean() == pytest.approx(alone.mean()) and condition.sd() == pytest.approx(alone.std())
 

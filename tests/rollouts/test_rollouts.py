@@ -167,7 +167,7 @@ def test_policies_meet_the_same_trials() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     one = np.ones(1, np.float32)
-    with pytest.raises(TaskError, match="CartPoleSwingUp has 5 inputs and 1 output"):
+    with pytest.raises(TaskError, match="CartPoleSwingUp needs 5 and 1"):
         roll_out(CartPoleSwingUp(), line(4, [[0]]), one, [0])
     with pytest.raises(TaskError, match="weights of shape"):
         roll_out(CartPoleSwingUp(), line(5, [[0]]), np.ones((1, 2), np.float32), [0])

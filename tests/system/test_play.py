@@ -149,10 +149,10 @@ def test_an_out_file_acts_in_the_environment_that_is_named(folder, capsys):
     ("words", "expected"),
     [
         (("data.json",), ("digits", "no environment", "evaluate")),
-        (("data.json", "--env_name", "CartPole-v1"), ("10 inputs and 3 outputs", "CartPole-v1 has 4 and 2")),
+        (("data.json", "--env_name", "CartPole-v1"), ("10 inputs and 3 outputs", "CartPole-v1 needs 4 and 2")),
         (("unset.json",), ("without weights", "--shared_weight 1")),
         (("swing.out",), ("--env_name",)),
-        (("swing.out", "--env_name", "Snake"), ("5 inputs and 1 outputs", "Snake has 10 and 3")),
+        (("swing.out", "--env_name", "Snake"), ("5 inputs and 1 outputs", "Snake needs 10 and 3")),
         (("Snake.json", "--env_name", "Snaek"), ("did you mean 'Snake'",)),
         (("Snake.json", "--out", "film.mp4"), ("film.mp4", "ffmpeg")),
         (("Snake.json", "--out", "nowhere/film.gif"), ("no folder",)),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from topoevo.commands.signals import stopped_by_signals
 from topoevo.errors import CheckpointError, ParamsError, TopoevoError
-from topoevo.experiment.contradictions import find_idle
 from topoevo.experiment.data import (
     check_origin,
     check_task,
@@ -17,6 +16,7 @@ from topoevo.experiment.data import (
     resumable_settings,
 )
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
+from topoevo.experiment.idle import find_idle
 from topoevo.experiment.params import Params, load_params
 from topoevo.tasks.task import Task
 

@@ -81,9 +81,9 @@ def _checked_out(given: str | None) -> Path:
 
 def _train_on_samples(network: TrainedNetwork, path: str, overrides: dict[str, Any], out: Path) -> int:
     """A training without evolution that begins with the file's weights."""
-    from topoevo.experiment.contradictions import find_idle
     from topoevo.experiment.data import check_task, load_samples_of
     from topoevo.experiment.founder import make_founder
+    from topoevo.experiment.idle import find_idle
     from topoevo.experiment.learning_facts import adopt_feedback, feedback_of
     from topoevo.experiment.training import Training
     from topoevo.reporting import ConsoleObserver

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,42 +21,8 @@ if TYPE_CHECKING:
     from topoevo.learning import LearningRule
 
 
-#: Settings of what happens to a gradient, and of feedback weights, with the values that ask for nothing.
-_OF_GRADIENTS = {
-    "momentum": 0.0,
-    "weight_decay": 0.0,
-    "max_grad_norm": None,
-    "grad_power": 1.0,
-    "lr_schedule": "constant",
-}
-_OF_FEEDBACK = {"feedback_seed": None, "redraw_feedback": False}
 #: Sums of inputs times a weight that is larger soon leave the range of single precision.
 _MAX_SHARED_WEIGHT = 1e6
-#: Settings of samples, and of episodes.
-_OF_DATA = (
-    "data_dir",
-    "test_ratio",
-    "input_scaling",
-    "task_type",
-    "batch_size",
-    "batch_size_eval",
-    "shuffle",
-    "loss",
-)
-_OF_ENVIRONMENTS = ("take_argmax_action", "num_confirmation_trials", "num_test_trials")
-#: Settings of learning, which a network that is agnostic of its weights does without.
-_OF_LEARNING = (
-    "learning_rule",
-    "lr",
-    "num_epochs",
-    "optimizer",
-    "weight_init",
-    "evaluation_period",
-    "train_only_outputs",
-    "inherit_weights",
-    *_OF_GRADIENTS,
-    *_OF_FEEDBACK,
-)
 
 
 @dataclass(frozen=True)
@@ -118,75 +84,6 @@ def find_source_contradictions(path: Path | None, overrides: Mapping[str, object
                 Contradiction((name,), f"a resumed run writes into its own folder: leave out --{name} or --resume")
             )
     return found
-
-
-def find_idle(settings: Settings) -> list[Contradiction]:
-    """Return the settings that say something and have no effect with the learning rule.
-
-    Whoever gives one as a flag expects something of it; in a parameter file it is left alone, so that a file can be
-    run with other rules.
-
-    Parameters
-    ----------
-    settings
-        Values that are legal together.
-    """
-    found = list(_idle_in_task(settings))
-    if settings.is_weight_agnostic:
-        why = "shared_weights, where nothing is learned"
-        # On samples nothing is random, and one trial says all.
-        names = _OF_LEARNING if settings.env_name is not None else (*_OF_LEARNING, "num_trials")
-        return found + [_idle(name, getattr(settings, name), why) for name in _changed(settings, names)]
-    rule = LEARNING_RULES[settings.learning_rule]
-    without: dict[str, str] = {}
-    if not rule.follows_gradient:
-        without |= dict.fromkeys(_OF_GRADIENTS, f"learning_rule {rule.name}, which follows no gradient")
-    if not rule.has_feedback:
-        without |= dict.fromkeys(_OF_FEEDBACK, f"learning_rule {rule.name}, which has no feedback weights")
-    elif settings.train_only_outputs:
-        without |= dict.fromkeys(_OF_FEEDBACK, "train_only_outputs, where no error travels back")
-    elif not settings.evolves:
-        without["redraw_feedback"] = "num_generations 0, where there is one training"
-    if settings.env_name is not None:
-        found += _idle_in_episodes(settings, rule)
-    return found + [
-        _idle(name, value, reason)
-        for name, reason in without.items()
-        if (value := getattr(settings, name)) != {**_OF_GRADIENTS, **_OF_FEEDBACK}[name]
-    ]
-
-
-def _idle_in_task(settings: Settings) -> Iterator[Contradiction]:
-    """What belongs to data where there is an environment, and the other way round."""
-    if settings.env_name is None:
-        for name in _changed(settings, _OF_ENVIRONMENTS):
-            yield _idle(name, getattr(settings, name), f"dataset {settings.dataset}, which is no environment")
-    else:
-        for name in _changed(settings, _OF_DATA):
-            yield _idle(name, getattr(settings, name), f"env_name {settings.env_name}, which has no samples")
-
-
-def _idle_in_episodes(settings: Settings, rule: type[LearningRule]) -> Iterator[Contradiction]:
-    """Settings of learning that have no say in an environment."""
-    without = {"evaluation_period": "an environment, where the reward is that of the weights after learning"}
-    if not rule.follows_gradient:
-        without["lr"] = f"learning_rule {rule.name}, which follows no gradient"
-    if not rule.changes_weights:
-        without |= dict.fromkeys(
-            ("num_epochs", "train_only_outputs"), f"learning_rule {rule.name}, which takes no step"
-        )
-    for name in _changed(settings, without):
-        yield _idle(name, getattr(settings, name), without[name])
-
-
-def _changed(settings: Settings, names: Iterable[str]) -> list[str]:
-    """Those settings that say something else than by default."""
-    return [name for name in names if getattr(settings, name) != type(settings).model_fields[name].default]
-
-
-def _idle(name: str, value: object, reason: str) -> Contradiction:
-    """A setting that nothing follows from."""
-    return Contradiction((name,), f"{name} {value} has no effect with {reason}; leave it out")
 
 
 def _evolution(settings: Settings) -> Iterator[Contradiction]:

@@ -55,6 +55,8 @@ class EpisodesJudge:
     kernel_name: str = "numba"
     tell: Callable[[str], None] = lambda text: None
     has_classes: bool = field(default=False, init=False)
+    #: Why sets of weights failed, in the order of their trials.
+    _reasons: list[str] = field(default_factory=list, init=False)
 
     @staticmethod
     def make(
@@ -85,12 +87,7 @@ class EpisodesJudge:
         TaskError
             If the network does not fit the environment.
         """
-        have, want = (network.num_inputs, network.num_outputs), (environment.num_inputs, environment.num_outputs)
-        if have != want:
-            raise TaskError(
-                f"the network has {have[0]} inputs and {have[1]} outputs, but {environment.name} needs "
-                f"{want[0]} and {want[1]}"
-            )
+        network.check_fits(environment.name, environment.num_inputs, environment.num_outputs)
         cheap = isinstance(environment, Simulation)
         own = CmaSettings(300, 32, 16) if cheap else CmaSettings(100, 16, 4)
         given: dict[str, Any] = {
@@ -105,8 +102,13 @@ class EpisodesJudge:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Numbers of trials and length of the search, as JSON values."""
-        return {"num_trials": self.num_trials, "num_trials_each": self.num_trials_each, "cma_es": asdict(self.cma)}
+        """Numbers of trials, length of the search, and why an episode failed if one did, as JSON values."""
+        return {
+            "num_trials": self.num_trials,
+            "num_trials_each": self.num_trials_each,
+            "cma_es": asdict(self.cma),
+            "first_failure": self._reasons[0] if self._reasons else None,
+        }
 
     @cached_property
     def _fresh(self) -> list[int]:
@@ -171,8 +173,9 @@ class EpisodesJudge:
         """Returns, steps and measures [num_weights, num_trials]; NaN where weights fail, which are found by halving."""
         try:
             episodes = roll_out(self.environment, self.network, weights, seeds, kernel_name=self.kernel_name)
-        except RolloutError:
+        except RolloutError as error:
             if len(weights) == 1:
+                self._reasons.append(str(error))
                 names = ("reward", "steps", *self.environment.measures)
                 return {name: np.full((1, len(seeds)), np.nan) for name in names}
             half = len(weights) // 2

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.errors import TaskError
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.report import Values
 from topoevo.experiment.scoring import score_outputs
@@ -52,12 +51,7 @@ class SamplesJudge:
     tell: Callable[[str], None] = lambda text: None
 
     def __post_init__(self) -> None:
-        have, want = (self.network.num_inputs, self.network.num_outputs), (self.task.num_inputs, self.task.num_outputs)
-        if have != want:
-            raise TaskError(
-                f"the network has {have[0]} inputs and {have[1]} outputs, but {self.task.name} has {want[0]} and "
-                f"{want[1]}"
-            )
+        self.network.check_fits(self.task.name, self.task.num_inputs, self.task.num_outputs)
 
     @property
     def has_classes(self) -> bool:

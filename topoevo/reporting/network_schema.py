@@ -91,7 +91,10 @@ class Graph(_Checked):
     version: Annotated[int, Field(ge=1)]
     task: TaskFacts | None = None
     environment_settings: EnvironmentSettings | None = None
-    shared_weights: Annotated[list[Number], Field(min_length=1, max_length=1000)] | None = None
+    #: The limit of the setting: sums of inputs times a larger weight leave the range of single precision.
+    shared_weights: (
+        Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1, max_length=1000)] | None
+    ) = None
     scores: dict[str, dict[str, Number | None] | None] = {}
     provenance: Provenance = Provenance()
 

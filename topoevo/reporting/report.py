@@ -95,7 +95,8 @@ def report_lines(report: Report) -> list[str]:
     width = max(len(row) for row in rows)
     rows = [[*row, *[""] * (width - len(row))] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_aligned(row, widths) for row in rows]
+    reason = report.facts.get("first_failure")
+    return [*(_aligned(row, widths) for row in rows), *([f"an episode failed: {reason}"] if reason else [])]
 
 
 def _name(name: str, condition: Condition, shared_weights: Sequence[float]) -> str:

@@ -147,10 +147,6 @@ def _measures(environment: Simulation, last_states: NDArray[np.float64]) -> dict
 
 def _check(environment: Environment, network: Network, weights: NDArray[np.float32]) -> None:
     """Refuse what does not fit; compiled code does not check its indices."""
-    have, want = (network.num_inputs, network.num_outputs), (environment.num_inputs, environment.num_outputs)
-    if have != want:
-        raise TaskError(
-            f"{environment.name} has {want[0]} inputs and {want[1]} outputs, the network {have[0]} and {have[1]}"
-        )
+    network.check_fits(environment.name, environment.num_inputs, environment.num_outputs)
     if weights.ndim not in (1, 2) or (weights.ndim == 2 and weights.shape[1] != network.num_edges):
         raise TaskError(f"weights of shape {weights.shape} for a network with {network.num_edges} edges")

@@ -1,0 +1,136 @@
+"""Settings that say something and have no effect beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from topoevo.experiment.contradictions import Contradiction
+from topoevo.experiment.params import Params, option_settings
+from topoevo.experiment.settings import Settings
+from topoevo.learning import LEARNING_RULES, LearningRule
+from topoevo.tasks.base import DATASETS, find_dataset
+from topoevo.tasks.environments.environment import SIMULATIONS
+from topoevo.tasks.environments.find import find_simulation
+from topoevo.variation import MUTATIONS
+
+#: Settings of what happens to a gradient, and of feedback weights, with the values that ask for nothing.
+_OF_GRADIENTS = {
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "max_grad_norm": None,
+    "grad_power": 1.0,
+    "lr_schedule": "constant",
+}
+_OF_FEEDBACK = {"feedback_seed": None, "redraw_feedback": False}
+#: Settings of samples, and of episodes.
+_OF_DATA = (
+    "data_dir",
+    "test_ratio",
+    "input_scaling",
+    "task_type",
+    "batch_size",
+    "batch_size_eval",
+    "shuffle",
+    "loss",
+)
+_OF_ENVIRONMENTS = ("take_argmax_action", "num_confirmation_trials", "num_test_trials")
+#: Settings of learning, which a network that is agnostic of its weights does without.
+_OF_LEARNING = (
+    "learning_rule",
+    "lr",
+    "num_epochs",
+    "optimizer",
+    "weight_init",
+    "evaluation_period",
+    "train_only_outputs",
+    "inherit_weights",
+    *_OF_GRADIENTS,
+    *_OF_FEEDBACK,
+)
+
+
+def find_idle(settings: Params) -> list[Contradiction]:
+    """Return the settings that say something and have no effect with the learning rule, the task or the operators.
+
+    Whoever gives one as a flag expects something of it; in a parameter file it is left alone, so that a file can be
+    run with other rules.
+
+    Parameters
+    ----------
+    settings
+        Values that are legal together.
+    """
+    found = [*_idle_in_task(settings), *_idle_options(settings)]
+    if settings.is_weight_agnostic:
+        why = "shared_weights, where nothing is learned"
+        # On samples nothing is random, and one trial says all.
+        names = _OF_LEARNING if settings.env_name is not None else (*_OF_LEARNING, "num_trials")
+        return found + [_idle(name, getattr(settings, name), why) for name in _changed(settings, names)]
+    rule = LEARNING_RULES[settings.learning_rule]
+    without: dict[str, str] = {}
+    if not rule.follows_gradient:
+        without |= dict.fromkeys(_OF_GRADIENTS, f"learning_rule {rule.name}, which follows no gradient")
+    if not rule.has_feedback:
+        without |= dict.fromkeys(_OF_FEEDBACK, f"learning_rule {rule.name}, which has no feedback weights")
+    elif settings.train_only_outputs:
+        without |= dict.fromkeys(_OF_FEEDBACK, "train_only_outputs, where no error travels back")
+    elif not settings.evolves:
+        without["redraw_feedback"] = "num_generations 0, where there is one training"
+    if settings.env_name is not None:
+        found += _idle_in_episodes(settings, rule)
+    return found + [
+        _idle(name, value, reason)
+        for name, reason in without.items()
+        if (value := getattr(settings, name)) != {**_OF_GRADIENTS, **_OF_FEEDBACK}[name]
+    ]
+
+
+def _idle_in_task(settings: Settings) -> Iterator[Contradiction]:
+    """What belongs to data where there is an environment, and the other way round."""
+    if settings.env_name is None:
+        for name in _changed(settings, _OF_ENVIRONMENTS):
+            yield _idle(name, getattr(settings, name), f"dataset {settings.dataset}, which is no environment")
+    else:
+        for name in _changed(settings, _OF_DATA):
+            yield _idle(name, getattr(settings, name), f"env_name {settings.env_name}, which has no samples")
+        if settings.kernel_name.startswith("torch"):
+            name = next((name for name in ("use_cuda", "use_torch") if getattr(settings, name)), "kernel")
+            why = f"env_name {settings.env_name}, where networks act without torch"
+            yield _idle(name, getattr(settings, name), why)
+
+
+def _idle_options(settings: Params) -> Iterator[Contradiction]:
+    """Options of operators, rules, data sets and simulations that are not in use."""
+    simulation = None if settings.env_name is None else find_simulation(settings.env_name)
+    dataset = find_dataset(settings.dataset) if settings.env_name is None else None
+    rule = None if settings.is_weight_agnostic else LEARNING_RULES[settings.learning_rule]
+    operators = [MUTATIONS[name] for name, p in settings.mutation_probabilities().items() if p > 0]
+    used = {name for entry in (simulation, dataset, rule, *operators) for name in option_settings(entry).values()}
+    used |= set(Settings.model_fields)
+    registries = (MUTATIONS, LEARNING_RULES, DATASETS, SIMULATIONS)
+    for owner in (entry for registry in registries for entry in registry.values()):
+        for name in _changed(settings, sorted(set(option_settings(owner).values()) - used)):
+            yield _idle(name, getattr(settings, name), f"these settings, which make no use of {owner.name}")
+
+
+def _idle_in_episodes(settings: Settings, rule: type[LearningRule]) -> Iterator[Contradiction]:
+    """Settings of learning that have no say in an environment."""
+    without = {"evaluation_period": "an environment, where the reward is that of the weights after learning"}
+    if not rule.follows_gradient:
+        without["lr"] = f"learning_rule {rule.name}, which follows no gradient"
+    if not rule.changes_weights:
+        without |= dict.fromkeys(
+            ("num_epochs", "train_only_outputs"), f"learning_rule {rule.name}, which takes no step"
+        )
+    for name in _changed(settings, without):
+        yield _idle(name, getattr(settings, name), without[name])
+
+
+def _changed(settings: Settings, names: Iterable[str]) -> list[str]:
+    """Those settings that say something else than by default."""
+    return [name for name in names if getattr(settings, name) != type(settings).model_fields[name].default]
+
+
+def _idle(name: str, value: object, reason: str) -> Contradiction:
+    """A setting that nothing follows from."""
+    return Contradiction((name,), f"{name} {value} has no effect with {reason}; leave it out")
