@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "topoevo"
 
 #: Below everything, free of everything.
-FOUNDATION = {"errors", "registry", "seeds", "activations", "compilation"}
+FOUNDATION = {"errors", "registry", "seeds", "activations", "compilation", "disk", "foreign_files"}
 
 #: What each package may import of topoevo besides itself and the foundation.
 TABLE: dict[str, set[str]] = {
@@ -21,6 +21,8 @@ TABLE: dict[str, set[str]] = {
     "seeds": set(),
     "activations": set(),
     "compilation": set(),
+    "disk": set(),
+    "foreign_files": set(),
     "genome": set(),
     "variation": {"genome"},
     "network": {"genome"},

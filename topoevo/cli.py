@@ -28,6 +28,8 @@ commands:
   wlnn [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-learning networks, or train one
   wann [PARAMS.yaml] [--<setting> <value> ...]   evolve weight-agnostic networks
   resume RUN [--num_generations|--num_epochs N]  go on with a run
+  verify RUN [--generations N]                   repeat parts of a run and compare every bit
+  replay RUN --individual ID                     repeat one evaluation, failed ones too, with a debugger if wanted
   control RUN [--kind KIND]                      compare a champion with networks that nothing has selected
                                                  (random, shuffled or shuffled_by_layer ones)
   evaluate RUN|NETWORK.json [--json]             score a network on its samples or in its environment; a
@@ -143,6 +145,16 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
 
         return resume_command(words, prog)
 
+    def verify(words: list[str], prog: str) -> int:
+        from topoevo.commands.verify import verify_command
+
+        return verify_command(words, prog)
+
+    def replay(words: list[str], prog: str) -> int:
+        from topoevo.commands.replay import replay_command
+
+        return replay_command(words, prog)
+
     def control(words: list[str], prog: str) -> int:
         from topoevo.commands.control import control_command
 
@@ -190,6 +202,8 @@ def _commands() -> dict[str, Callable[[list[str], str], int]]:
         "wlnn": wlnn,
         "wann": wann,
         "resume": resume,
+        "verify": verify,
+        "replay": replay,
         "control": control,
         "evaluate": evaluate,
         "train": train,

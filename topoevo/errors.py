@@ -9,6 +9,9 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+#: Nothing that is longer is a name with a mistake in it.
+_LONGEST_NAME = 200
+
 
 class TopoevoError(Exception):
     """Something outside the program is wrong: a setting, a file, the data or an argument."""
@@ -83,5 +86,7 @@ def in_one_line(error: BaseException) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
+    if len(name) > _LONGEST_NAME:
+        return ""
     closest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {closest[0]!r}?" if closest else ""

@@ -6,17 +6,17 @@ file and turns it into a `topoevo.errors.TopoevoError`.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,10 @@ MAX_VALUES = 8_000_000
 
 #: Longer whole numbers are no count, seed or identity.
 _MAX_DIGITS = 40
-#: What the directory of an archive may take: thousands of entries.
-_MAX_DIRECTORY_BYTES = 2**20
+#: What is read of an archive at a time, and so what its directory may take: thousands of entries.
+_MAX_PIECE_BYTES = 2**20
 #: What an array's description may take; numpy's own limit.
 _MAX_HEADER_BYTES = 10_000
-#: Kinds of numpy types that hold plain values: truth values, numbers, text, and records of these.
-_PLAIN_KINDS = frozenset("?buifcSUV")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -59,11 +57,11 @@ def read_bytes(path: Path, *, most_bytes: int) -> bytes:
         raise ValueError("is no file")
     with path.open("rb") as file:
         if (size := os.fstat(file.fileno()).st_size) > most_bytes:
-            raise ValueError(f"has {size} bytes, more than the {most_bytes} that are read")
+            raise ValueError(f"has {size} bytes; at most {most_bytes} are read")
         # Some files of the system have a size of 0 and no end.
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
-        raise ValueError(f"has more than the {most_bytes} bytes that are read")
+        raise ValueError(f"has no end; at most {most_bytes} bytes are read")
     return content
 
 
@@ -85,6 +83,11 @@ def shown(text: object, *, length: int = 80) -> str:
     """Return what a file says as a message may quote it: in quotes, short, without control characters."""
     words = str(text)
     return repr(words if len(words) <= length else words[: length - 3] + "...")
+
+
+def plain(text: object, *, length: int = 300) -> str:
+    """Return the same without quotes, for what is partly our own words."""
+    return shown(text, length=length)[1:-1]
 
 
 def has_controls(text: str) -> bool:
@@ -211,11 +214,99 @@ def read_arrays(
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("is no file")
     try:
-        with path.open("rb", buffering=0) as raw, io.BufferedReader(_Directory(raw)) as file:
-            with zipfile.ZipFile(file) as archive:
-                file.raw.limit = None
-                return _arrays(archive, most_bytes, wanted)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"is no archive of arrays, or a damaged one: {error}") from None
+        with path.open("rb") as file, zipfile.ZipFile(cast(IO[bytes], _Pieces(file))) as archive:
+            return _arrays(archive, most_bytes, wanted)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
+        raise ValueError(f"is no archive, or a damaged one: {error}") from None
     except MemoryError:
         raise ValueError("does not fit into memory") from None
+
+
+class _Pieces:
+    """A file that hands out small pieces only, so that an archive cannot have a directory of any size."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, or those to the end, if they are few."""
+        data = self._file.read(_MAX_PIECE_BYTES + 1 if size < 0 else min(size, _MAX_PIECE_BYTES + 1))
+        if len(data) > _MAX_PIECE_BYTES:
+            raise ValueError("is an archive with a directory of more than a megabyte, or with huge cells")
+        return data
+
+    def close(self) -> None:
+        """Leave the file to who has opened it."""
+
+
+def _arrays(
+    archive: zipfile.ZipFile, most_bytes: int, wanted: Collection[str] | None
+) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Arrays of an open archive, and the names of all."""
+    entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if len(entries) != len(archive.infolist()):
+        raise ValueError("is an archive in which a name appears twice")
+    chosen = [name for name in entries if wanted is None or name in wanted]
+    # Nothing beyond the size that the directory states is ever unpacked.
+    if (size := sum(entries[name].file_size for name in chosen)) > most_bytes:
+        raise ValueError(f"unpacks to {size} bytes; at most {most_bytes} are read")
+    return {name: _array(archive, entries[name], name) for name in chosen}, list(entries)
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:
+    """One array, whose size is known to be that of its entry before it is read."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"has the entry {shown(name)}, compressed in a way that numpy never does")
+    with archive.open(info) as stream:
+        try:
+            header_bytes, shape, dtype = _described(stream)
+        except (zipfile.BadZipFile, zlib.error, EOFError):
+            raise
+        except Exception:  # Numpy reads the description as Python, which fails in many ways.
+            raise ValueError(f"has an entry {shown(name)} that is no array of numpy") from None
+    count = math.prod(shape)
+    if dtype.hasobject or not _is_plain(dtype) or dtype.itemsize == 0 or min(shape, default=0) < 0:
+        raise ValueError(f"has the array {shown(name)} of type {shown(dtype)}, not of plain numbers or text")
+    if header_bytes + count * dtype.itemsize != info.file_size:
+        raise ValueError(f"has the array {shown(name)} of {info.file_size} bytes, not of what its shape needs")
+    with archive.open(info) as stream:
+        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+        stream.read(1)  # At the end the checksum is compared.
+    return array
+
+
+def _described(stream: IO[bytes]) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
+    """Length of an array's header, its shape and its type."""
+    counted = _Counted(stream)
+    file = cast(IO[bytes], counted)
+    version = np.lib.format.read_magic(file)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    shape, _, dtype = readers[version](file, max_header_size=_MAX_HEADER_BYTES)
+    return counted.num_bytes, shape, dtype
+
+
+class _Counted:
+    """A stream that knows how much was read; a description that is longer than any is not read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.num_bytes = 0
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes."""
+        if size > 2 * _MAX_HEADER_BYTES:
+            raise ValueError("the description of an array is too long")
+        data = self._stream.read(size)
+        self.num_bytes += len(data)
+        return data
+
+
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    """Whether a type, or every column of a record, is one of plain values."""
+    if dtype.names is None:
+        return dtype.subdtype is None and dtype.kind in "biufcSU"
+    return all(field[0].names is None and _is_plain(field[0]) for field in (dtype.fields or {}).values())

@@ -83,7 +83,7 @@ def any_kernel(request: pytest.FixtureRequest) -> Kernel:
     return available(request)
 
 
-def close(value: np.ndarray, expected: np.ndarray, tolerance: float = 2e-5) -> None:
+def assert_close(value: np.ndarray, expected: np.ndarray, tolerance: float = 2e-5) -> None:
     """Assert that two arrays agree to a part of the size of the largest number."""
     assert value.shape == expected.shape
     assert value.dtype == expected.dtype
@@ -149,7 +149,7 @@ def test_passes(evolve_network, kernel, reference, palette, num_samples: int, se
     for value, expected in zip(
         kernel.forward(network, network.weight, inputs), (weighted_inputs, activities), strict=True
     ):
-        close(value, expected)
+        assert_close(value, expected)
     # From here on from the same numbers, so that each primitive stands alone. At the kink of abs slopes may differ.
     at_kink = (weighted_inputs == 0) & (network.activation == ACTIVATIONS["abs"].code)[:, None]
     weighted_inputs[at_kink] = activities[network.num_sources :][at_kink] = 0.5
@@ -161,12 +161,14 @@ def test_passes(evolve_network, kernel, reference, palette, num_samples: int, se
         arguments = (network, carried, weighted_inputs, activities, output_errors)
         before = [array.tobytes() for array in arguments[1:]]
         errors = getattr(reference, primitive)(*arguments)
-        close(getattr(kernel, primitive)(*arguments), errors)
+        assert_close(getattr(kernel, primitive)(*arguments), errors)
         assert [array.tobytes() for array in arguments[1:]] == before
         assert (errors[: network.num_sources] == 0).all()
-        close(kernel.edge_products(network, errors, activities), reference.edge_products(network, errors, activities))
+        assert_close(
+            kernel.edge_products(network, errors, activities), reference.edge_products(network, errors, activities)
+        )
     for decorrelate in (False, True):
-        close(
+        assert_close(
             kernel.hebbian_changes(network, network.weight, activities, decorrelate=decorrelate),
             reference.hebbian_changes(network, network.weight, activities, decorrelate=decorrelate),
         )
@@ -176,7 +178,9 @@ def test_passes(evolve_network, kernel, reference, palette, num_samples: int, se
 def test_activities_at_zero_and_far_out(kernel, reference, name: str) -> None:
     network = two_outputs(1, -1, activation=name)
     inputs = np.array([[0.0, -0.0, 1e-30, 20.0, 1e3]], np.float32)
-    close(kernel.forward(network, network.weight, inputs)[1], reference.forward(network, network.weight, inputs)[1])
+    assert_close(
+        kernel.forward(network, network.weight, inputs)[1], reference.forward(network, network.weight, inputs)[1]
+    )
 
 
 @pytest.mark.parametrize("loss", Loss)
@@ -190,7 +194,7 @@ def test_output_errors(any_kernel, reference, loss: Loss, num_samples: int, num_
     targets = labels if loss.has_classes else rng.normal(size=(num_outputs, num_samples)).astype(np.float32)
     # In double precision: in single precision the reference itself loses digits where outputs are large.
     expected = reference.output_errors(loss, outputs.astype(np.float64), targets).astype(np.float32)
-    close(any_kernel.output_errors(loss, outputs, targets), expected, 1e-6)
+    assert_close(any_kernel.output_errors(loss, outputs, targets), expected, 1e-6)
 
 
 @pytest.mark.parametrize("rule", UpdateRule)
@@ -223,9 +227,9 @@ def test_updates(
         for k in (kernel, reference):
             k.update(optimization, states[k], weights[k], gradient, plastic, lr=0.03)
         assert gradient.tobytes() == before
-        close(weights[kernel], weights[reference], 1e-5)
-        close(states[kernel].first[plastic], states[reference].first[plastic], 1e-5)
-        close(states[kernel].second[plastic], states[reference].second[plastic], 1e-5)
+        assert_close(weights[kernel], weights[reference], 1e-5)
+        assert_close(states[kernel].first[plastic], states[reference].first[plastic], 1e-5)
+        assert_close(states[kernel].second[plastic], states[reference].second[plastic], 1e-5)
         assert states[kernel].steps == states[reference].steps
     moved = weights[kernel] != start
     assert not moved[~plastic].any()
@@ -245,7 +249,7 @@ def test_memory_of_fixed_edges(kernel, reference) -> None:
     states = {k: OptimizerState(np.ones(2, np.float32), np.ones(2, np.float32), 3) for k in (kernel, reference)}
     for k, state in states.items():
         k.update(optimization, state, np.ones(2, np.float32), np.ones(2, np.float32), np.array([True, False]), lr=0.1)
-    close(states[kernel].first, states[reference].first)
+    assert_close(states[kernel].first, states[reference].first)
 
 
 # -- whole trainings --------------------------------------------------------------------------------------------
@@ -328,13 +332,13 @@ def assert_same(run: Callable[[Kernel], Trained], kernel: Kernel, reference: Ker
     """Assert that a backend trains as the reference does, through finite losses all the way."""
     found, expected = run(kernel), run(reference)
     assert np.isfinite(expected.scores.losses).all()
-    close(found.scores.losses, expected.scores.losses, tolerance)
+    assert_close(found.scores.losses, expected.scores.losses, tolerance)
     # A tie between two outputs may be broken by the last bit: one sample in a hundred.
     np.testing.assert_allclose(found.scores.accuracies, expected.scores.accuracies, atol=0.01)
     assert (found.scores.acceptances is None) == (expected.scores.acceptances is None)
     if expected.scores.acceptances is not None:
-        close(found.scores.acceptances, expected.scores.acceptances, 1e-12)
-    close(found.weights, expected.weights, tolerance)
+        assert_close(found.scores.acceptances, expected.scores.acceptances, 1e-12)
+    assert_close(found.weights, expected.weights, tolerance)
     assert found.state.steps == expected.state.steps == len(expected.scores.losses)
     assert found.state.scale == pytest.approx(expected.state.scale)
 
@@ -397,7 +401,7 @@ def test_trials_in_several_blocks(evolve_network, make_batches, kernel, referenc
 def test_outputs_of_every_shape(evolve_network, make_batches, kernel, reference, shape: tuple[int, int], _) -> None:
     network = evolve_network(2, activations=("tanh", "relu", "gaussian"), num_mutations=25, weight_std=0.5)
     batches = make_batches(0, network, classes=True, num_samples=shape[0], batch_size=shape[1])
-    close(kernel.outputs(network, network.weight, batches), reference.outputs(network, network.weight, batches))
+    assert_close(kernel.outputs(network, network.weight, batches), reference.outputs(network, network.weight, batches))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -475,7 +479,7 @@ def test_trainings_of_networks_of_all_shapes(evolve_network, make_batches, kerne
         assert_same(run, kernel, reference)
     for name in ("train_by_perturbations", "train_by_proposals"):
         assert_same(partial(loops(network)[name], network=network, batches=batches, order=order), kernel, reference)
-    close(kernel.outputs(network, network.weight, batches), reference.outputs(network, network.weight, batches))
+    assert_close(kernel.outputs(network, network.weight, batches), reference.outputs(network, network.weight, batches))
 
 
 def test_feedback_equal_to_the_weights_is_backpropagation(evolve_network, make_batches, any_kernel) -> None:

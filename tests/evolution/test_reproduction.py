@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import pickle
 from collections import Counter
+from copy import deepcopy
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest, chisquare, kstest
 
 from topoevo.evolution import Evaluation, Individual, Population
-from topoevo.evolution.reproduction import Reproduction, initial_population, mutate
+from topoevo.evolution.mutating import mutate
+from topoevo.evolution.newcomers import RandomNetworks
+from topoevo.evolution.reproduction import Reproduction, initial_population
+from topoevo.evolution.selection import pareto_ranks
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.variation import Mutation
 
@@ -45,9 +49,19 @@ def make_population(make_operator):
     def build(size: int, seed: int = 0) -> tuple[Population, InnovationTracker]:
         tracker = InnovationTracker()
         population = initial_population(
-            size, 4, 2, p_enabled=0.5, p_add_node=0.5, add_node=make_operator("add_node"), bias=True,
-            output_activation="linear", tracker=tracker, seed=seed,
-        )  # fmt: skip
+            size,
+            RandomNetworks(
+                4,
+                2,
+                p_enabled=0.5,
+                p_add_node=0.5,
+                add_node=make_operator("add_node"),
+                bias=True,
+                output_activation="linear",
+            ),
+            tracker=tracker,
+            seed=seed,
+        )
         members = []
         for index, member in enumerate(population.members):
             weights = np.full(len(member.genome.connections), index + 1.0, np.float32)
@@ -290,9 +304,19 @@ def test_without_a_possible_mutation_the_genome_comes_back(genome: Genome, table
 
 def test_initial_population_follows_its_probabilities(make_operator) -> None:
     population = initial_population(
-        500, 20, 5, p_enabled=0.3, p_add_node=0.5, add_node=make_operator("add_node"), bias=False,
-        output_activation="linear", tracker=InnovationTracker(), seed=1,
-    )  # fmt: skip
+        500,
+        RandomNetworks(
+            20,
+            5,
+            p_enabled=0.3,
+            p_add_node=0.5,
+            add_node=make_operator("add_node"),
+            bias=False,
+            output_activation="linear",
+        ),
+        tracker=InnovationTracker(),
+        seed=1,
+    )
     nodes, connections = [], []
     for index, member in enumerate(population.members):
         member.genome.validate()
@@ -314,9 +338,13 @@ def test_initial_population_follows_its_probabilities(make_operator) -> None:
 def test_initial_population_shares_nodes_and_numbers(make_operator) -> None:
     tracker = InnovationTracker()
     population = initial_population(
-        200, 6, 3, p_enabled=0.4, p_add_node=0.5, add_node=make_operator("add_node"), bias=True,
-        output_activation="tanh", tracker=tracker, seed=1,
-    )  # fmt: skip
+        200,
+        RandomNetworks(
+            6, 3, p_enabled=0.4, p_add_node=0.5, add_node=make_operator("add_node"), bias=True, output_activation="tanh"
+        ),
+        tracker=tracker,
+        seed=1,
+    )
     pair_of: dict[int, tuple[int, int]] = {}
     number_of: dict[tuple[int, int], int] = {}
     for member in population.members:
@@ -331,9 +359,19 @@ def test_initial_population_shares_nodes_and_numbers(make_operator) -> None:
 def test_an_individual_of_generation_0_does_not_depend_on_the_others(make_operator) -> None:
     def shapes(size: int) -> list[tuple[int, int]]:
         population = initial_population(
-            size, 6, 3, p_enabled=0.4, p_add_node=0.5, add_node=make_operator("add_node"), bias=True,
-            output_activation="linear", tracker=InnovationTracker(), seed=4,
-        )  # fmt: skip
+            size,
+            RandomNetworks(
+                6,
+                3,
+                p_enabled=0.4,
+                p_add_node=0.5,
+                add_node=make_operator("add_node"),
+                bias=True,
+                output_activation="linear",
+            ),
+            tracker=InnovationTracker(),
+            seed=4,
+        )
         return [(len(m.genome.nodes), len(m.genome.connections)) for m in population.members]
 
     assert shapes(10) == shapes(25)[:10]
@@ -343,9 +381,19 @@ def test_an_individual_of_generation_0_does_not_depend_on_the_others(make_operat
 @pytest.mark.parametrize(("p_enabled", "p_add_node", "hidden"), [(1.0, 1.0, 12), (1.0, 0.0, 0), (0.0, 1.0, 1)])
 def test_initial_population_at_the_limits(make_operator, p_enabled: float, p_add_node: float, hidden: int) -> None:
     population = initial_population(
-        10, 4, 3, p_enabled=p_enabled, p_add_node=p_add_node, add_node=make_operator("add_node"), bias=True,
-        output_activation="linear", tracker=InnovationTracker(), seed=0,
-    )  # fmt: skip
+        10,
+        RandomNetworks(
+            4,
+            3,
+            p_enabled=p_enabled,
+            p_add_node=p_add_node,
+            add_node=make_operator("add_node"),
+            bias=True,
+            output_activation="linear",
+        ),
+        tracker=InnovationTracker(),
+        seed=0,
+    )
     assert {len(m.genome.nodes) - 8 for m in population.members} == {hidden}
 
 
@@ -355,3 +403,43 @@ def test_individual_is_evaluated_into_another_one(genome: Genome) -> None:
     evaluated = individual.evaluated(Evaluation(2.0, 3.0, None, None, 0.0))
     assert individual.evaluation is None
     assert (evaluated.reward, evaluated.genome) == (2.0, genome)
+
+
+# -- newcomers --------------------------------------------------------------------------------------------------
+
+
+def test_newcomers_take_the_last_places_and_found_lines_of_their_own(make_population, make_operator) -> None:
+    population, tracker = make_population(10)
+    networks = RandomNetworks(
+        4, 2, p_enabled=0.5, p_add_node=0.5, add_node=make_operator("add_node"), output_activation="linear", bias=True
+    )
+    operators = {make_operator("add_node"): 1.0}
+    alone = reproduce(make_reproduction(operators), population, deepcopy(tracker))
+    joined = reproduce(make_reproduction(operators, newcomers=networks, num_newcomers=3), population, tracker)
+    # The others are who they would be without newcomers.
+    assert [m.genome.digest for m in joined.members[:7]] == [m.genome.digest for m in alone.members[:7]]
+    assert [m.founded for m in joined.members] == [0] * 7 + [1] * 3
+    assert all(m.parents == () and m.born == 1 for m in joined.members[7:])
+    assert len({m.genome.digest for m in joined.members[7:]}) == 3
+    assert len({m.id for m in joined.members}) == 10
+    # A line keeps its age, however often it is mutated.
+    evaluated = Population(
+        1, tuple(m.evaluated(Evaluation(float(m.founded), 0.0, None, None, 0.0)) for m in joined.members)
+    )
+    order = np.arange(10)[::-1]
+    third = make_reproduction(operators, tournament_size=1, cull_ratio=0.7).next_generation(
+        evaluated, order, tracker=tracker, seed=0, next_id=2000
+    )
+    assert {m.founded for m in third.members} == {1}
+
+
+def test_young_networks_are_not_dominated_by_old_ones(genome: Genome) -> None:
+    rewards, founded = [5.0, 3.0, 4.0, 3.5], [0, 7, 2, 1]
+    members = tuple(
+        Individual(i, (), 0, (), genome, Evaluation(r, r, None, None, 0.0), founded=f)
+        for i, (r, f) in enumerate(zip(rewards, founded, strict=True))
+    )
+    objectives = Population(7, members).objectives("reward", "youth")
+    np.testing.assert_array_equal(objectives[:, 1], founded)
+    # The last one is both worse and older than the third.
+    np.testing.assert_array_equal(pareto_ranks(objectives), [0, 0, 0, 1])

@@ -38,8 +38,8 @@ class Listener(Observer):
     def on_champion(self, champion):
         self.champions.append(champion)
 
-    def on_failure(self, generation, individual):
-        self.failures.append((generation, individual))
+    def on_failure(self, failure):
+        self.failures.append((failure.generation, failure.individual))
 
     def on_end(self, outcome):
         self.outcome = outcome

@@ -55,8 +55,8 @@ class Listener(Observer):
     def on_champion(self, champion):
         self.champions.append(champion)
 
-    def on_failure(self, generation, individual):
-        self.failures.append(individual)
+    def on_failure(self, failure):
+        self.failures.append(failure.individual)
 
     def on_end(self, outcome):
         self.outcome = outcome

@@ -131,7 +131,7 @@ def test_everything_is_compiled_once(evolve, seed: int) -> None:
     compiled_graph.prepare()
     genome = evolve(seed)
     _ = genome.complexity, genome.layers(), Genome(genome.nodes.copy(), genome.connections).active
-    for name in ("rows_of_ends", "longest_path_layers", "active", "complexity", "open_pairs", "open_pair"):
+    for name in ("rows_of_ends", "longest_path_layers", "active", "sizes", "open_pairs", "open_pair"):
         assert len(getattr(compiled_graph, name).signatures) == 1, name
     for name in ("edge_between", "has_path"):
         assert len(getattr(compiled_graph, name).signatures) == 1, name

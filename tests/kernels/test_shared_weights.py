@@ -20,7 +20,7 @@ def one_by_one(kernel, network: Network, batches: Batches, dtype: type = np.floa
     return np.stack([kernel.outputs(network, np.full(network.num_edges, w, dtype), batches) for w in SHARED_WEIGHTS])
 
 
-def close(value: np.ndarray, expected: np.ndarray, tolerance: float | np.ndarray = 2e-5) -> None:
+def assert_close(value: np.ndarray, expected: np.ndarray, tolerance: float | np.ndarray = 2e-5) -> None:
     """Assert agreement to a part of the size of the largest number."""
     assert value.shape == expected.shape
     allowed = tolerance * max(float(np.abs(expected).max()), 1.0)
@@ -38,7 +38,7 @@ def test_every_activation_is_that_of_the_reference(evolve_network, make_batches,
     # A sine magnifies a rounding error by 2 pi, and so does the next one: the reference shows by how much in all.
     rounding = np.abs(one_by_one(reference, network, batches) - exact).max(axis=2, keepdims=True)
     assert np.median(rounding) < 1e-4
-    close(found, exact, 2e-5 + 5 * rounding)
+    assert_close(found, exact, 2e-5 + 5 * rounding)
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -52,7 +52,7 @@ def test_mixed_activations_and_all_cuts(evolve_network, make_batches, reference,
         network = evolve_network(seed, activations=names, num_mutations=50)
         batches = make_batches(seed, network, classes=True, num_samples=cut[0], batch_size=cut[1])
         found = load_kernel(kernel_name).shared_weight_outputs(network, SHARED_WEIGHTS, batches)
-        close(found, one_by_one(reference, network, batches))
+        assert_close(found, one_by_one(reference, network, batches))
 
 
 def test_a_sample_has_the_same_bits_wherever_it_lies(evolve_network, compiled):

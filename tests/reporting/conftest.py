@@ -10,8 +10,9 @@ import pytest
 
 from topoevo.evolution import Evaluation, Individual, Population
 from topoevo.experiment.params import load_params
-from topoevo.experiment.records import Champion, GenerationRecord, Outcome, TaskScore
+from topoevo.experiment.records import Champion, Failure, GenerationRecord, Outcome, TaskScore
 from topoevo.genome import Genome, InnovationTracker
+from topoevo.seeds import Stream
 from topoevo.tasks.task import Samples, Task
 
 
@@ -107,7 +108,7 @@ class Script:
                 observer.on_message(f"message {generation}")
                 for done in range(self.size):
                     observer.on_evaluation(generation, done + 1, self.size)
-                observer.on_failure(generation, record.population.members[0])
+                observer.on_failure(Failure(record.population.members[0], Stream.LEARNING, generation, 0))
                 if record.crowned:
                     observer.on_champion(record.champion)
                 observer.on_generation(record)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from topoevo.reporting.measures import MEASURES, measures_of
 from topoevo.reporting.tensorboard import TensorBoardObserver
 
+event_file_loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+event_pb2 = pytest.importorskip("tensorboard.compat.proto.event_pb2")
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
 
@@ -20,6 +23,7 @@ def read(folder):
 
 
 def run(script, folder, last, **options):
+    folder.mkdir(exist_ok=True)
     actor = script([TensorBoardObserver(folder / "tb", **options.pop("observer", {}))], **options)
     actor.run(last)
     return actor
@@ -76,6 +80,54 @@ def test_resuming_purges_what_runs_again(script, tmp_path):
         steps = [event.step for event in events.Scalars(name)]
         assert steps == sorted(set(steps)), name
     assert [event.step for event in events.Scalars("best/reward")] == list(range(8))
+
+
+def raw_steps(folder):
+    """Steps of every tag as they lie in the files, whatever a reader would purge."""
+    found = {}
+    for path in sorted(folder.glob("*.tfevents.*")):
+        for record in event_file_loader.RawEventFileLoader(str(path)).Load():
+            event = event_pb2.Event.FromString(record)
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append(event.step)
+    return found
+
+
+@pytest.mark.parametrize("torn", [0, 1, 9, 40])
+def test_what_runs_again_is_in_no_file_twice(script, tmp_path, torn):
+    run(script, tmp_path, 6)
+    (path,) = (tmp_path / "tb").iterdir()
+    if torn:
+        path.write_bytes(path.read_bytes()[:-torn])
+    run(script, tmp_path, 8, first_generation=3)
+    whole = tmp_path / "whole"
+    run(script, whole, 8)
+    assert raw_steps(tmp_path / "tb") == raw_steps(whole / "tb")
+
+
+def test_settings_that_have_changed_are_written_once_more(script, tmp_path, params):
+    run(script, tmp_path, 3)
+    run(script, tmp_path, 4, first_generation=3)
+    run(script, tmp_path, 5, first_generation=4, params=params.model_copy(update={"num_generations": 9}))
+    run(script, tmp_path, 6, first_generation=5, params=params.model_copy(update={"num_generations": 9}))
+    assert raw_steps(tmp_path / "tb")["params/text_summary"] == [0, 4]
+
+
+def test_events_are_on_the_disk_when_a_generation_is_announced(script, tmp_path):
+    actor = script([TensorBoardObserver(tmp_path / "tb")])
+    actor.observers[0].on_start(SimpleNamespace(params=actor.params, task=actor.task, num_done=0, founder=""))
+    for generation in range(3):
+        actor.observers[0].on_generation(actor.record(generation))
+        # Nothing is closed, as when the process is killed now.
+        assert raw_steps(tmp_path / "tb")["best/reward"] == list(range(generation + 1))
+        assert raw_steps(tmp_path / "tb")["population/connections"] == list(range(generation + 1))
+
+
+def test_a_run_goes_on_without_events_that_cannot_be_written(script, tmp_path):
+    said = []
+    (tmp_path / "tb").write_text("")
+    run(script, tmp_path, 3, observer={"warn": said.append})
+    assert len(said) == 1 and "the run goes on without TensorBoard" in said[0]
 
 
 def test_a_regression_has_no_accuracy(script, tmp_path):

@@ -11,7 +11,7 @@ def test_torch_stays_away_and_can_still_be_imported(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("Tensor = 'the installed one'\n")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from topoevo.reporting.tensorboard import load_tensorboardx\n"
+        "from topoevo.reporting.event_files import load_tensorboardx\n"
         "load_tensorboardx()\n"
         "print('torch' in sys.modules, 'tensorboardX' in sys.modules)\n"
         "import torch; print(torch.Tensor)\n"
@@ -32,7 +32,7 @@ def test_it_is_missing_to_the_thread_that_loads_alone(tmp_path: Path) -> None:
     )
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); before = list(sys.meta_path)\n"
-        "from topoevo.reporting.tensorboard import load_tensorboardx\n"
+        "from topoevo.reporting.event_files import load_tensorboardx\n"
         "try:\n    load_tensorboardx()\nexcept RuntimeError as error:\n    print(error, sys.meta_path == before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

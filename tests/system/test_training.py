@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -194,7 +195,11 @@ def test_a_run_that_is_being_written_is_left_alone(programs):
             lambda: programs.topoevo("control", "run", expect=2),
         ):
             error = call().err
-            assert error == "error: another process is writing to run; wait for it, or choose another --out_dir\n"
+            assert re.fullmatch(
+                rf"error: another process is writing to run \(process {process.pid} on \S+ since [-\d]+ [:\d]+\); "
+                r"wait for it, or choose another --out_dir\n",
+                error,
+            )
         assert everything_below(programs.folder) == before
     finally:
         process.kill()

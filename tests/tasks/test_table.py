@@ -260,7 +260,7 @@ def test_missing_file(tmp_path):
         ("a,c,kind\n1,2,tall\n", "has no column 'b'"),
         ("a,b,c,kind\n1,2,3,tall\n", "has a column 'c' that"),
         ("a,b,class\n1,2,tall\n", "has no column 'kind'"),
-        ("a,b,kind\n1,2,giant\n", "classes that the training rows have not: giant"),
+        ("a,b,kind\n1,2,giant\n", "classes that the training rows have not: 'giant'"),
         ("a,b,kind\n", "no rows to test on"),
         ("a,b,kind\n1,x,tall\n", "row 2, column b: 'x'"),
     ],
@@ -295,7 +295,7 @@ def test_truncated_npz(save):
 @pytest.mark.parametrize(
     ("arrays", "told"),
     [
-        ({"a": np.zeros(3)}, "needs the arrays X and y (or x_train and y_train), has a"),
+        ({"a": np.zeros(3)}, "needs the arrays X and y (or x_train and y_train), has 'a'"),
         ({"X": np.zeros((20, 2)), "y": np.zeros(19)}, "X has 20 rows, but y has 19"),
         ({"X": np.zeros((5, 2)), "y": np.arange(5)}, "has 5 row(s)"),
         ({"X": np.zeros((20, 0)), "y": np.arange(20) % 2}, "no input columns"),

@@ -8,7 +8,13 @@ import pytest
 from scipy.stats import chisquare
 
 from topoevo.genome import Genome, InnovationTracker, Role
-from topoevo.variation.add_connection import AddConnection, draw_legal_pair
+from topoevo.variation.add_connection import AddConnection, draw_open_pair
+
+
+def draw_legal_pair(genome: Genome, rng: np.random.Generator, **options) -> tuple[int, int] | None:
+    """The ids of a pair that is drawn."""
+    pair = draw_open_pair(genome, rng, **options)
+    return None if pair is None else tuple(genome.nodes["id"][list(pair)].tolist())
 
 
 def legal_pairs(genome: Genome, *, output_connections: bool) -> set[tuple[int, int]]:

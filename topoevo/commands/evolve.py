@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,9 @@ from topoevo.tasks.task import Task
 if TYPE_CHECKING:
     from topoevo.experiment.experiment import Experiment
     from topoevo.experiment.founder import Founder
+    from topoevo.experiment.records import Observer
     from topoevo.experiment.training import Training
-    from topoevo.reporting import ConsoleObserver
+    from topoevo.reporting import ConsoleObserver, RunDirectory
     from topoevo.tasks.base import Progress
     from topoevo.tasks.environments.environment import Environment
 
@@ -176,12 +178,13 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
     _check_resumable(before, [name for name in overrides if name != "resume"])
     params = load_params(params_file or directory.params, overrides, family=family)
     params = params.model_copy(update={"resume": None})
+    warnings: list[str] = []
     checkpoint: Checkpoint | TrainingCheckpoint
     if before.evolves:
-        checkpoint = Checkpoint.read_last(directory.checkpoint)
+        checkpoint = Checkpoint.read_last(directory.checkpoint, on_damaged=warnings.append)
         done, length = checkpoint.population.generation, "num_generations"
     else:
-        checkpoint = TrainingCheckpoint.read_last(directory.checkpoint)
+        checkpoint = TrainingCheckpoint.read_last(directory.checkpoint, on_damaged=warnings.append)
         done, length = checkpoint.epoch, "num_epochs"
     if done >= getattr(params, length):
         advice = f"; add --{length} {2 * done} to go on" if length in resumable_settings(before) else ""
@@ -193,6 +196,8 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
     check_origin(checkpoint.origin, origin_of(params, task))
     directory.go_on(params)
     observers = make_observers(directory, console)
+    for warning in warnings:
+        _tell(observers, warning)
     experiment: Experiment | Training
     if isinstance(checkpoint, TrainingCheckpoint) and isinstance(task, Task):
         experiment = Training(
@@ -224,9 +229,21 @@ def _check_resumable(before: Params, changed: list[str]) -> None:
         raise ParamsError("\n".join(problems))
 
 
+def _tell(observers: Iterable[Observer], line: str) -> None:
+    """Tell all observers one line before the run begins."""
+    for observer in observers:
+        observer.on_message(line)
+
+
 def _run(experiment: Experiment | Training, console: ConsoleObserver) -> int:
     """Run to the end, give the folder back, and return the exit code."""
+    from topoevo.reporting.disk_use import disk_use, disk_use_lines
+
     try:
+        if console.run is not None:
+            use = disk_use(experiment.params, experiment.task, experiment.genomes, num_done=experiment.num_done)
+            for line in disk_use_lines(use, console.run.path):
+                _tell(experiment.observers, line)
         return _ran(experiment, console)
     finally:
         # Another command in this process may want the folder before all that refers to it is collected.
@@ -239,6 +256,8 @@ def _ran(experiment: Experiment | Training, console: ConsoleObserver) -> int:
     with stopped_by_signals(experiment.stop):
         try:
             outcome = experiment.run()
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}{_how_to_go_on(console.run)}") from error
         finally:
             console.close()
     if outcome.status == "interrupted":
@@ -250,3 +269,16 @@ def _ran(experiment: Experiment | Training, console: ConsoleObserver) -> int:
         assert console.run is not None
         return compare(console.run, experiment.params, task)
     return _EXIT_CODES[outcome.status]
+
+
+def _how_to_go_on(run: RunDirectory | None) -> str:
+    """What to do when a run has ended because of its folder, as the end of a sentence."""
+    from topoevo.reporting.lines import resume_command
+
+    if run is None:
+        return ""
+    if run.lock is not None and not run.lock.holds_its_folder:
+        return "; if it was moved, topoevo resume goes on with it under its new name"
+    if not any(run.checkpoint.glob("*.npz")):
+        return "; there is no checkpoint yet, so the run has to be started anew"
+    return f"; then go on: {resume_command(run)}"

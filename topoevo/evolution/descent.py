@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from topoevo.evolution.mutating import mutate
 from topoevo.evolution.population import Individual, Population
-from topoevo.evolution.reproduction import mutate
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.seeds import Stream, generator
 from topoevo.variation import Mutation

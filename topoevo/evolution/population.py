@@ -31,6 +31,8 @@ class Individual:
         Its genes.
     evaluation
         The last evaluation, or None.
+    founded
+        Generation in which its line of descent began, with a network that has no parents.
     """
 
     id: int
@@ -39,6 +41,7 @@ class Individual:
     operators: tuple[str, ...]
     genome: Genome
     evaluation: Evaluation | None = None
+    founded: int = 0
 
     @property
     def reward(self) -> float:
@@ -63,6 +66,7 @@ _OBJECTIVES: dict[str, Callable[[Individual], float]] = {
     "simplicity_with_biases": lambda member: (
         -float(member.genome.complexity.connections + member.genome.complexity.biases)
     ),
+    "youth": lambda member: float(member.founded),
 }
 
 
@@ -87,8 +91,9 @@ class Population:
         Parameters
         ----------
         *names
-            ``reward``, ``best_reward``, ``simplicity`` (minus the number of active connections) or
-            ``simplicity_with_biases`` (those from the bias node counted, too).
+            ``reward``, ``best_reward``, ``simplicity`` (minus the number of active connections),
+            ``simplicity_with_biases`` (those from the bias node counted, too) or ``youth`` (the generation in which the
+            line of descent began).
         """
         # A failed network may be small, but that is no merit.
         return np.array(

@@ -1,34 +1,31 @@
-"""The state between two generations or epochs as one file, from which a run goes on exactly.
+"""The state between two generations as one file, from which a run goes on exactly.
 
-Random numbers are addressed (`topoevo.seeds`), so no generator is saved. The file is a numpy archive whose entry
-``meta`` is JSON; nothing in it is executed.
+Random numbers are addressed (`topoevo.seeds`), so no generator is saved.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from topoevo.activations import ACTIVATIONS_BY_CODE, activation_codes
-from topoevo.errors import CheckpointError
+from topoevo.errors import CheckpointError, GenomeError, UnknownNameError
 from topoevo.evolution import Individual, Population
+from topoevo.experiment.archive import Entry, read_archive, read_last_state, write_state
 from topoevo.experiment.records import Champion, TaskScore
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.genome.genes import CONNECTION_DTYPE, NODE_DTYPE
 
 FORMAT = "topoevo-checkpoint"
-VERSION = 1
+VERSION = 2
 #: How the files of runs with evolution are called.
-_PREFIX = "generation"
-#: Checkpoints that stay on the disk.
-_KEPT = 2
+PREFIX = "generation"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +59,15 @@ class Checkpoint:
     digest: str
     origin: dict[str, Any]
 
-    def write(self, folder: Path) -> None:
-        """Write the checkpoint into `folder`; see `write_archive`.
+    def write(self, folder: Path, *, kept: int = 2) -> None:
+        """Write the checkpoint into `folder`, and delete all but the newest.
+
+        Parameters
+        ----------
+        folder
+            Where; of it at most the last level is made.
+        kept
+            Checkpoints that stay, this one included.
 
         Raises
         ------
@@ -92,148 +96,183 @@ class Checkpoint:
                 **{part: _score_fields(getattr(self.champion, part)) for part in ("train", "validation", "test")},
             }
         meta["individuals"] = [
-            {"id": one.id, "parents": one.parents, "born": one.born, "operators": one.operators} for one in individuals
+            {
+                "id": one.id,
+                "parents": one.parents,
+                "born": one.born,
+                "operators": one.operators,
+                "founded": one.founded,
+            }
+            for one in individuals
         ]
-        arrays = {**gene_tables([one.genome for one in individuals]), "meta": json_array(meta)}
-        write_archive(folder, _PREFIX, self.population.generation, arrays)
+        entries = gene_tables([one.genome for one in individuals])
+        write_state(folder, PREFIX, self.population.generation, entries, meta, kept=kept)
 
     @staticmethod
-    def read_last(folder: Path) -> Checkpoint:
+    def read(path: Path) -> Checkpoint:
+        """Return the checkpoint in a file.
+
+        Raises
+        ------
+        CheckpointError
+            If it is damaged, or something else.
+        """
+        arrays, content = read_archive(path, FORMAT, VERSION)
+        meta = checked(_Meta, content)
+        genomes = read_genomes(arrays, meta.activations)
+        _check_counters(genomes, meta)
+        individuals = [
+            Individual(one.id, tuple(one.parents), one.born, tuple(one.operators), genome, founded=one.founded)
+            for one, genome in zip(meta.individuals, genomes, strict=True)
+        ]
+        champion = None
+        if meta.champion is not None:
+            train, validation, test = (
+                None if score is None else TaskScore(**score.model_dump())
+                for score in (meta.champion.train, meta.champion.validation, meta.champion.test)
+            )
+            assert train is not None
+            champion = Champion(individuals.pop(), meta.champion.generation, train, validation, test)
+        return Checkpoint(
+            Population(meta.generation, tuple(individuals)),
+            InnovationTracker(meta.next_node, meta.next_innovation),
+            champion,
+            frozenset(meta.confirmed),
+            meta.num_evaluations,
+            meta.seconds,
+            meta.digest,
+            meta.origin.model_dump(),
+        )
+
+    @staticmethod
+    def read_last(folder: Path, *, on_damaged: Callable[[str], None] | None = None) -> Checkpoint:
         """Return the newest checkpoint in `folder` that is whole.
+
+        Parameters
+        ----------
+        folder
+            Where the run has written them.
+        on_damaged
+            Is told of every newer one that is not whole.
 
         Raises
         ------
         CheckpointError
             If there is none.
         """
-        return read_last_archive(folder, _PREFIX, _read)
+        return read_last_state(folder, PREFIX, Checkpoint.read, on_damaged)
 
 
-def write_archive(folder: Path, prefix: str, number: int, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write one state into `folder` and delete all but the last two; the file appears only when it is complete.
+# -- what the JSON of a checkpoint may say ------------------------------------------------------------------------
 
-    Parameters
-    ----------
-    folder, prefix, number
-        Where, and how the file is called.
-    arrays
-        Entries of the archive.
+Count = Annotated[int, Field(ge=0, le=2**62)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Checked(BaseModel):
+    """Values of exactly the right type; keys that later versions add are passed over."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class Origin(Checked):
+    """What must be the same when a run goes on; compared, never used."""
+
+    settings: dict[str, Any]
+    data: dict[str, Any]
+
+
+class _Score(Checked):
+    """A score."""
+
+    reward: float
+    accuracy: float | None
+    rmse: float | None = None
+    best_reward: float | None = None
+    measures: dict[str, float] = {}
+
+
+class _Champion(Checked):
+    """Where the champion, whose genes are the last, comes from."""
+
+    generation: Count
+    train: _Score
+    validation: _Score | None
+    test: _Score | None
+
+
+class _Individual(Checked):
+    """An individual without its genes."""
+
+    id: Count
+    parents: list[Count]
+    born: Count
+    operators: list[str]
+    founded: Count = 0
+
+
+class _Meta(Checked):
+    """All that is not an array."""
+
+    generation: Count
+    activations: list[str]
+    next_node: Annotated[int, Field(ge=0, le=2**31)]
+    next_innovation: Annotated[int, Field(ge=0, le=2**31)]
+    num_evaluations: Count
+    seconds: Seconds
+    digest: str
+    origin: Origin
+    confirmed: list[str]
+    champion: _Champion | None
+    individuals: list[_Individual]
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def checked(model: type[_Model], content: Mapping[str, Any]) -> _Model:
+    """Return JSON values as a model.
 
     Raises
     ------
     CheckpointError
-        If it cannot be written.
+        If they are none; names the first that is wrong.
     """
-    path = folder / f"{prefix}-{number:06d}.npz"
-    partial = path.with_suffix(".partial")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        for old in _archives(folder, prefix)[:-_KEPT]:
-            old.unlink()
-    except OSError as error:
-        raise CheckpointError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise CheckpointError(f"has no valid {place or 'content'}: {first['msg']}") from None
 
 
-_State = TypeVar("_State")
+def _check_counters(genomes: Sequence[Genome], meta: _Meta) -> None:
+    """Raise unless there is a genome for everybody, all for one task, and new ids and numbers will be new."""
+    num_alive = len(meta.individuals) - (meta.champion is not None)
+    if len(genomes) != len(meta.individuals) or num_alive < 1:
+        raise CheckpointError(f"has {len(genomes)} genomes of {len(meta.individuals)} individuals")
+    if len({(genome.num_inputs, genome.num_outputs) for genome in genomes}) > 1:
+        raise CheckpointError("has genomes for several tasks")
+    last_node = max(int(genome.nodes["id"].max(initial=-1)) for genome in genomes)
+    last_innovation = max(int(genome.connections["innovation"].max(initial=-1)) for genome in genomes)
+    if last_node >= meta.next_node or last_innovation >= meta.next_innovation:
+        raise CheckpointError("has genes that are newer than its counters")
 
 
-def read_last_archive(folder: Path, prefix: str, read: Callable[[Path], _State]) -> _State:
-    """Return what `read` makes of the newest file that it can read.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none.
-    """
-    problems = []
-    for path in reversed(_archives(folder, prefix)):
-        try:
-            return read(path)
-        except Exception as error:  # A damaged file can fail in any way; the one before it may be whole.
-            problems.append(f"{path.name}: {error}")
-    if problems:
-        raise CheckpointError(f"no checkpoint in {folder} is readable ({'; '.join(problems)})")
-    raise CheckpointError(f"there is no checkpoint in {folder}, so the run cannot go on from there")
-
-
-def _archives(folder: Path, prefix: str) -> list[Path]:
-    """Checkpoint files, oldest first."""
-    return sorted(folder.glob(f"{prefix}-*.npz"))
-
-
-def _score_fields(score: TaskScore | None) -> dict[str, float | None] | None:
+def _score_fields(score: TaskScore | None) -> dict[str, Any] | None:
     """A score as JSON."""
     return None if score is None else asdict(score)
 
 
-def _read(path: Path) -> Checkpoint:
-    """One file."""
-    arrays, meta = read_archive(path, FORMAT, VERSION)
-    individuals = [
-        Individual(one["id"], tuple(one["parents"]), one["born"], tuple(one["operators"]), genome)
-        for one, genome in zip(meta["individuals"], read_genomes(arrays, meta["activations"]), strict=True)
-    ]
-    champion = None
-    if meta["champion"] is not None:
-        scores = meta["champion"]
-        champion = Champion(
-            individuals.pop(),
-            scores["generation"],
-            train=TaskScore(**scores["train"]),
-            validation=None if scores["validation"] is None else TaskScore(**scores["validation"]),
-            test=None if scores["test"] is None else TaskScore(**scores["test"]),
-        )
-    return Checkpoint(
-        Population(meta["generation"], tuple(individuals)),
-        InnovationTracker(meta["next_node"], meta["next_innovation"]),
-        champion,
-        frozenset(meta["confirmed"]),
-        meta["num_evaluations"],
-        meta["seconds"],
-        meta["digest"],
-        meta["origin"],
-    )
+# -- genes --------------------------------------------------------------------------------------------------------
 
 
-def json_array(content: Any) -> NDArray[np.uint8]:
-    """Return JSON values as an entry of an archive."""
-    return np.frombuffer(json.dumps(content).encode(), np.uint8)
-
-
-def read_archive(path: Path, format: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Return the entries of an archive, and its ``meta`` as JSON values.
-
-    Parameters
-    ----------
-    path
-        The file.
-    format, version
-        What ``meta`` says it is; older versions are read, too.
-
-    Raises
-    ------
-    CheckpointError
-        If it is something else.
-    """
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    meta = json.loads(arrays["meta"].tobytes())
-    if meta["format"] != format or meta["version"] > version:
-        raise CheckpointError(f"written by another version ({meta['format']} {meta['version']})")
-    return arrays, meta
-
-
-def gene_tables(genomes: Sequence[Genome]) -> dict[str, NDArray[Any]]:
+def gene_tables(genomes: Sequence[Genome]) -> dict[str, Entry]:
     """Return the genes of several genomes as entries of an archive."""
     return {
-        "nodes": np.concatenate([genome.nodes for genome in genomes]),
+        "nodes": [genome.nodes for genome in genomes],
         "num_nodes": np.array([len(genome.nodes) for genome in genomes]),
-        "connections": np.concatenate([genome.connections for genome in genomes]),
+        "connections": [genome.connections for genome in genomes],
         "num_connections": np.array([len(genome.connections) for genome in genomes]),
     }
 
@@ -252,13 +291,46 @@ def read_genomes(arrays: Mapping[str, NDArray[Any]], activations: list[str]) -> 
         Entries of the archive.
     activations
         What `activation_names` returned when it was written.
+
+    Raises
+    ------
+    CheckpointError
+        If they are no genes, or not those of legal genomes.
     """
-    nodes = arrays["nodes"].astype(NODE_DTYPE)
-    nodes["activation"] = activation_codes(activations)[nodes["activation"]]
-    connections = arrays["connections"].astype(CONNECTION_DTYPE)
-    node_parts = np.split(nodes, np.cumsum(arrays["num_nodes"])[:-1])
-    connection_parts = np.split(connections, np.cumsum(arrays["num_connections"])[:-1])
-    genomes = [Genome(n, c) for n, c in zip(node_parts, connection_parts, strict=True)]
-    for genome in genomes:
-        genome.validate()
+    nodes, connections = _rows(arrays, "nodes", NODE_DTYPE), _rows(arrays, "connections", CONNECTION_DTYPE)
+    codes = nodes["activation"]
+    if (codes < 0).any() or (codes >= len(activations)).any():
+        raise CheckpointError("has a node with an unknown activation")
+    try:
+        nodes["activation"] = activation_codes(activations)[codes]
+        genomes = [
+            # Copies, as the tables of all together would stay in memory as long as any of them.
+            Genome(own_nodes.copy(), own_connections.copy())
+            for own_nodes, own_connections in zip(
+                _split(nodes, arrays, "num_nodes"), _split(connections, arrays, "num_connections"), strict=True
+            )
+        ]
+        for genome in genomes:
+            genome.validate()
+    except (GenomeError, UnknownNameError, ValueError) as error:
+        raise CheckpointError(f"has a genome that is not legal: {error}") from None
     return genomes
+
+
+def _rows(arrays: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A table of genes."""
+    table = arrays.get(name)
+    if table is None or table.dtype != dtype or table.ndim != 1:
+        raise CheckpointError(f"has no table {name!r}, or one with other columns")
+    return table
+
+
+def _split(table: NDArray[Any], arrays: Mapping[str, NDArray[Any]], name: str) -> list[NDArray[Any]]:
+    """The rows of each genome."""
+    counts = arrays.get(name)
+    if counts is None or counts.dtype.kind not in "iu" or counts.ndim != 1 or (counts < 0).any():
+        raise CheckpointError(f"has no numbers {name!r}")
+    # Python's numbers, which have no largest one.
+    if sum(counts.tolist()) != len(table):
+        raise CheckpointError(f"has {len(table)} genes, not as many as {name!r} says")
+    return np.split(table, np.cumsum(counts.astype(np.int64))[:-1])

@@ -116,6 +116,12 @@ def _evolution(settings: Settings) -> Iterator[Contradiction]:
             f"elite_ratio {settings.elite_ratio:g} is not allowed with num_generations {settings.num_generations},"
             " it leaves no place for children; must be below 1",
         )
+    if settings.num_newcomers and settings.num_newcomers >= size - num_elites:
+        yield Contradiction(
+            ("num_newcomers", "population_size", "elite_ratio"),
+            f"num_newcomers {settings.num_newcomers} is not allowed with population_size {size} and elite_ratio "
+            f"{settings.elite_ratio:g}, which leave no place for children; must be below {size - num_elites}",
+        )
     probabilities = tuple(f"p_{name}" for name in MUTATIONS)
     if settings.num_mutations_per_generation > 0 and not any(getattr(settings, name) > 0 for name in probabilities):
         yield Contradiction(

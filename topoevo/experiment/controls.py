@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from topoevo.errors import ParamsError
 from topoevo.evolution import Evaluation
-from topoevo.evolution.reproduction import initial_population, mutate
+from topoevo.evolution.mutating import mutate
+from topoevo.evolution.reproduction import initial_population
 from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
 from topoevo.experiment.experiment import Interrupted
+from topoevo.experiment.founder import random_networks
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import TaskScore
@@ -51,19 +53,11 @@ def random_network(champion: Genome, params: Params, rng: np.random.Generator) -
     """
     wanted = champion.complexity.connections
     tracker = InnovationTracker()
-    (first,) = initial_population(
-        1,
-        champion.num_inputs,
-        champion.num_outputs,
-        p_enabled=params.p_initial_connection_enabled,
-        p_add_node=params.p_initial_add_node,
-        add_node=_operator("add_node", params, max_connections=wanted),
-        bias=params.bias,
-        output_activation=params.output_activation,
-        max_connections=wanted,
-        tracker=tracker,
-        seed=int(rng.integers(2**63)),
-    ).members
+    unlimited = random_networks(params, champion.num_inputs, champion.num_outputs)
+    networks = replace(
+        unlimited, add_node=_operator("add_node", params, max_connections=wanted), max_connections=wanted
+    )
+    (first,) = initial_population(1, networks, tracker=tracker, seed=int(rng.integers(2**63))).members
     mutations = {_operator(name, params): p for name, p in params.mutation_probabilities().items()}
     genome = first.genome
     for tried in range(_LIMIT * wanted):

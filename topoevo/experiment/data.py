@@ -83,6 +83,7 @@ def load_samples_of(params: Params, on_progress: Progress | None = None) -> Task
 _RESUMABLE = (
     "batch_size_eval",
     "checkpoint_every",
+    "keep_checkpoints",
     "control",
     "num_controls",
     "num_workers",

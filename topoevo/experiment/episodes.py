@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.errors import TopoevoError
 from topoevo.evolution import Evaluation
+from topoevo.experiment.failure import GuardedEvaluator
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import TaskScore
@@ -46,7 +45,7 @@ class Trials:
 
 
 @dataclass(frozen=True, eq=False)
-class AgnosticEpisodesEvaluator:
+class AgnosticEpisodesEvaluator(GuardedEvaluator):
     """Let networks act with several shared weights, without training.
 
     Parameters
@@ -78,7 +77,7 @@ class AgnosticEpisodesEvaluator:
         """Compile the episodes of a simulation, or the pass of a single step."""
         prepare_rollouts(self.environment, self.kernel, say)
 
-    def evaluate(self, genome: Genome, shared: Trials, *, stream: Stream, generation: int, index: int) -> Evaluation:
+    def attempt(self, genome: Genome, shared: Trials, *, stream: Stream, generation: int, index: int) -> Evaluation:
         """Return mean and best return over the shared weights, and the best weight on all connections.
 
         Parameters
@@ -91,20 +90,13 @@ class AgnosticEpisodesEvaluator:
             Of no influence: the episodes are the same for all.
         """
         started = time.perf_counter()
-        try:
-            episodes = roll_out(
-                self.environment,
-                compile_network(genome),
-                self.shared_weights,
-                shared.seeds.tolist(),
-                kernel_name=self.kernel_name,
-            )
-        except RolloutError as error:
-            return Evaluation.failed(str(error), time.perf_counter() - started)
-        except (TopoevoError, MemoryError):
-            raise
-        except Exception:  # An individual's failure is a result; the run goes on.
-            return Evaluation.failed(traceback.format_exc(limit=-3), time.perf_counter() - started)
+        episodes = roll_out(
+            self.environment,
+            compile_network(genome),
+            self.shared_weights,
+            shared.seeds.tolist(),
+            kernel_name=self.kernel_name,
+        )
         return agnostic_evaluation(genome, self.shared_weights, episodes.returns.mean(axis=1), None, started)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.errors import TopoevoError
 from topoevo.evolution import Evaluation
+from topoevo.experiment.failure import GuardedEvaluator
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import TaskScore
@@ -88,7 +87,7 @@ def _shared_in_this_process(
 
 
 @dataclass(frozen=True, eq=False)
-class DatasetEvaluator:
+class DatasetEvaluator(GuardedEvaluator):
     """Train networks on the training samples of a task.
 
     Small enough to be sent to another process: samples travel with `SharedData` alone.
@@ -158,10 +157,8 @@ class DatasetEvaluator:
         """Compile the loop of the learning rule, and scoring."""
         prepare_compiled(self.kernel, say, loops=(self.rule.loop,))
 
-    def evaluate(
-        self, genome: Genome, shared: SharedData, *, stream: Stream, generation: int, index: int
-    ) -> Evaluation:
-        """Return the evaluation of `genome`; whatever goes wrong in it is part of the result.
+    def attempt(self, genome: Genome, shared: SharedData, *, stream: Stream, generation: int, index: int) -> Evaluation:
+        """Return the mean over trials of training the network.
 
         Parameters
         ----------
@@ -173,17 +170,6 @@ class DatasetEvaluator:
             Address of the random numbers of this evaluation.
         """
         started = time.perf_counter()
-        try:
-            return self._evaluate(genome, shared, stream, generation, index, started)
-        except (TopoevoError, MemoryError):
-            raise
-        except Exception:  # An individual's failure is a result; the run goes on.
-            return Evaluation.failed(traceback.format_exc(limit=-3), time.perf_counter() - started)
-
-    def _evaluate(
-        self, genome: Genome, shared: SharedData, stream: Stream, generation: int, index: int, started: float
-    ) -> Evaluation:
-        """The mean over trials of training the network."""
         network = compile_network(genome)
         rng = generator(self.seed, stream, generation, index)
         losses, accuracies, trained = [], [], []

@@ -7,20 +7,22 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from topoevo.errors import CheckpointError
 from topoevo.evolution import Evaluation, Individual, Population
 from topoevo.evolution.descent import population_of, tracker_after
+from topoevo.evolution.newcomers import MutatedCopies, Newcomers
 from topoevo.evolution.reproduction import Reproduction, fraction_of, initial_population
 from topoevo.evolution.selection import ranking
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import check_origin, check_task, origin_of
 from topoevo.experiment.evaluators import DIVERGED
-from topoevo.experiment.founder import Founder
+from topoevo.experiment.founder import Founder, random_networks
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
-from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome, TaskScore
+from topoevo.experiment.records import Champion, Failure, GenerationRecord, Observer, Outcome, TaskScore, announce_end
 from topoevo.experiment.weight_agnostic import UNDEFINED
 from topoevo.experiment.workers import Workers
-from topoevo.genome import InnovationTracker
+from topoevo.genome import Genome, InnovationTracker
 from topoevo.kernels import Kernel, load_kernel
 from topoevo.learning import LEARNING_RULES
 from topoevo.seeds import Stream, generator
@@ -85,13 +87,21 @@ class Experiment:
         self._evaluator, self._problem = judging_of(params, task)
         operators = {name: MUTATIONS[name] for name in params.mutation_probabilities()}
         mutations = {name: operator(**params.options_of(operator)) for name, operator in operators.items()}
+        probabilities = {mutations[name]: p for name, p in params.mutation_probabilities().items()}
+        self._newcomers: Newcomers = (
+            random_networks(params, task.num_inputs, task.num_outputs)
+            if founder is None
+            else MutatedCopies(founder.genome, probabilities)
+        )
         self._reproduction = Reproduction(
-            mutations={mutations[name]: p for name, p in params.mutation_probabilities().items()},
+            mutations=probabilities,
             cull_ratio=params.cull_ratio,
             elite_ratio=params.elite_ratio,
             tournament_size=params.tournament_size,
             num_mutations=params.num_mutations_per_generation,
             inherit_weights=params.inherit_weights,
+            newcomers=self._newcomers,
+            num_newcomers=params.num_newcomers,
         )
         self._started = time.perf_counter()
         # Once in this process, before several workers ask for it.
@@ -122,24 +132,18 @@ class Experiment:
         else:
             self._tracker = InnovationTracker()
             self._next = initial_population(
-                params.population_size,
-                task.num_inputs,
-                task.num_outputs,
-                p_enabled=params.p_initial_connection_enabled,
-                p_add_node=params.p_initial_add_node,
-                add_node=mutations["add_node"],
-                bias=params.bias,
-                evolved_bias=params.bias_connections == "evolved",
-                output_activation=params.output_activation,
-                max_connections=params.max_connections,
-                tracker=self._tracker,
-                seed=params.seed,
+                params.population_size, self._newcomers, tracker=self._tracker, seed=params.seed
             )
 
     @property
     def kernel(self) -> Kernel:
         """The backend."""
         return load_kernel(self.params.kernel_name)
+
+    @property
+    def genomes(self) -> tuple[Genome, ...]:
+        """Those of the generation that comes next."""
+        return tuple(member.genome for member in self._next.members)
 
     def stop(self, reason: str) -> None:
         """Ask the run to stop as soon as the evaluations under way are done; safe to call from a signal handler.
@@ -220,9 +224,15 @@ class Experiment:
                     self._finish_champion()
         except Interrupted as interruption:
             status, reason = "interrupted", str(interruption)
+        except CheckpointError as problem:
+            status, reason, error = "failed", str(problem), problem
         except Exception as unexpected:  # Told to the observers, so that files say how the run ended; raised below.
             status, reason, error = "failed", f"{type(unexpected).__name__}: {unexpected}", unexpected
-        self._write_checkpoint()
+        try:
+            self._write_checkpoint()
+        except CheckpointError as problem:
+            if error is None:
+                status, reason, error = "failed", str(problem), problem
         outcome = Outcome(
             status,
             reason,
@@ -233,8 +243,7 @@ class Experiment:
             self._champion,
             repeats=repeats,
         )
-        for observer in self.observers:
-            observer.on_end(outcome)
+        error = error or announce_end(self.observers, outcome)
         if error is not None:
             raise error
         return outcome
@@ -276,18 +285,24 @@ class Experiment:
         members = tuple(
             member.evaluated(evaluation) for member, evaluation in zip(population.members, evaluations, strict=True)
         )
-        for member in members:
+        for index, member in enumerate(members):
             if member.evaluation is not None and member.evaluation.failure:
-                for observer in self.observers:
-                    observer.on_failure(population.generation, member)
+                self._announce_failure(Failure(member, Stream.LEARNING, population.generation, index))
         return Population(population.generation, members)
 
     def _objectives(self, generation: int) -> tuple[str, ...]:
-        """What a generation is ranked on: complexity counts in a fraction of the generations."""
+        """What a generation is ranked on: complexity counts in a fraction of the generations, age where it can differ.
+
+        With newcomers, the age of a line of descent keeps old lines from crowding out young ones before these have
+        been tried (Schmidt & Lipson 2011, Age-fitness Pareto optimization, GPTP VIII).
+        """
+        youth = ("youth",) if self.params.num_newcomers else ()
         rng = generator(self.params.seed, Stream.RANKING, generation)
         if rng.random() < self.params.p_complexity_objective:
             evolved_bias = self.params.bias and self.params.bias_connections == "evolved"
-            return ("reward", "simplicity_with_biases" if evolved_bias else "simplicity")
+            return ("reward", "simplicity_with_biases" if evolved_bias else "simplicity", *youth)
+        if youth:
+            return ("reward", *youth)
         return ("reward", "best_reward") if self.params.is_weight_agnostic else ("reward",)
 
     def _crown(self, population: Population) -> None:
@@ -312,6 +327,8 @@ class Experiment:
         )
         self._num_evaluations += 1
         if again.failure or again.weights is None:
+            failed = candidate.evaluated(again)
+            self._announce_failure(Failure(failed, Stream.CONFIRMATION, generation, _CONFIRMING))
             return
         trained = replace(candidate, genome=candidate.genome.with_weights(again.weights))
         score = self._problem.confirmed(trained.genome, again, self.kernel)
@@ -355,7 +372,9 @@ class Experiment:
     def _write_checkpoint(self) -> None:
         """Save the state after the last finished generation, unless that was done."""
         if self._checkpoint_folder is not None and self._resumable is not None:
-            self._resumable.write(self._checkpoint_folder)
+            for observer in self.observers:
+                observer.on_checkpoint()
+            self._resumable.write(self._checkpoint_folder, kept=self.params.keep_checkpoints)
             self._resumable = None
 
     def _check_stop(self) -> None:
@@ -395,6 +414,11 @@ class Experiment:
         assert self._champion is not None
         for observer in self.observers:
             observer.on_champion(self._champion)
+
+    def _announce_failure(self, failure: Failure) -> None:
+        """Tell all observers about an evaluation that has failed."""
+        for observer in self.observers:
+            observer.on_failure(failure)
 
     def _why_all_failed(self, record: GenerationRecord) -> str:
         """The most frequent reason of a generation's failures, and what may help."""

@@ -1,4 +1,4 @@
-"""The network that a run begins with, where a user names one instead of leaving it to chance."""
+"""The networks that a run begins with: random ones, or one that a user names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from topoevo.activations import ACTIVATIONS_BY_CODE
 from topoevo.errors import ParamsError
+from topoevo.evolution.newcomers import RandomNetworks
 from topoevo.experiment.contradictions import Contradiction, flatness_problem, mutated_activations
 from topoevo.experiment.params import Params
 from topoevo.genome import Genome, Role
@@ -18,6 +19,7 @@ from topoevo.genome.genes import UNSET
 from topoevo.learning import LEARNING_RULES, LearningRule
 from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.task import Task
+from topoevo.variation import MUTATIONS
 
 #: Network files with more would be larger than their reader accepts.
 MAX_CONNECTIONS = 500_000
@@ -44,6 +46,30 @@ class Founder:
         size = genome.complexity
         biases = f" and {size.biases} biases" if size.biases else ""
         return Founder(genome, f"{words}, {size.connections} connections{biases}")
+
+
+def random_networks(params: Params, num_inputs: int, num_outputs: int) -> RandomNetworks:
+    """Return how networks are made that descend from no other.
+
+    Parameters
+    ----------
+    params
+        Settings.
+    num_inputs, num_outputs
+        Of the task.
+    """
+    add_node = MUTATIONS["add_node"]
+    return RandomNetworks(
+        num_inputs,
+        num_outputs,
+        p_enabled=params.p_initial_connection_enabled,
+        p_add_node=params.p_initial_add_node,
+        add_node=add_node(**params.options_of(add_node)),
+        output_activation=params.output_activation,
+        bias=params.bias,
+        evolved_bias=params.bias_connections == "evolved",
+        max_connections=params.max_connections,
+    )
 
 
 def make_founder(params: Params, task: Task | Environment, network: Genome | None = None) -> Founder | None:

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.errors import TopoevoError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.episodes import Trials, prepare_rollouts
 from topoevo.experiment.evaluators import DIVERGED, learned_weights, optimization_of
+from topoevo.experiment.failure import GuardedEvaluator
 from topoevo.experiment.params import Params
 from topoevo.genome import Genome
 from topoevo.kernels import Kernel, Optimization, OptimizerState, load_kernel
 from topoevo.learning import LEARNING_RULES, LearningRule
 from topoevo.learning.initialization import initial_weights
 from topoevo.network import Network, compile_network
-from topoevo.rollouts import RolloutError, roll_out
+from topoevo.rollouts import roll_out
 from topoevo.seeds import Stream, generator
 from topoevo.tasks.environments.environment import Environment
 
 
 @dataclass(frozen=True, eq=False)
-class LearningEpisodesEvaluator:
+class LearningEpisodesEvaluator(GuardedEvaluator):
     """Let networks learn from their returns, by a rule that needs nothing else.
 
     All steps of a training are on the episodes of the generation, and so is the reward, which is that of the weights in
@@ -87,7 +86,7 @@ class LearningEpisodesEvaluator:
             one, plastic = np.zeros(1, np.float32), np.ones(1, np.bool_)
             self.kernel.update(self.optimization, OptimizerState.zeros(1), one, one.copy(), plastic, lr=0.0)
 
-    def evaluate(self, genome: Genome, shared: Trials, *, stream: Stream, generation: int, index: int) -> Evaluation:
+    def attempt(self, genome: Genome, shared: Trials, *, stream: Stream, generation: int, index: int) -> Evaluation:
         """Return the mean return after learning, and the weights that it was reached with.
 
         Parameters
@@ -100,15 +99,8 @@ class LearningEpisodesEvaluator:
             Address of the random numbers of this training.
         """
         started = time.perf_counter()
-        try:
-            network = compile_network(genome)
-            weights, reward = self._train(network, shared, generator(self.seed, stream, generation, index))
-        except RolloutError as error:
-            return Evaluation.failed(str(error), time.perf_counter() - started)
-        except (TopoevoError, MemoryError):
-            raise
-        except Exception:  # An individual's failure is a result; the run goes on.
-            return Evaluation.failed(traceback.format_exc(limit=-3), time.perf_counter() - started)
+        network = compile_network(genome)
+        weights, reward = self._train(network, shared, generator(self.seed, stream, generation, index))
         if not np.isfinite(weights).all():
             return Evaluation.failed(DIVERGED, time.perf_counter() - started)
         learned = learned_weights(genome, network, weights)

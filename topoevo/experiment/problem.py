@@ -45,6 +45,9 @@ class Evaluator(Protocol[Shared]):
             Address of the random numbers of this evaluation.
         """
 
+    def attempt(self, genome: Genome, shared: Shared, *, stream: Stream, generation: int, index: int) -> Evaluation:
+        """Return the same, but raise what user code raises; for whoever looks for the reason."""
+
 
 class Problem(Protocol):
     """Hands out conditions, and scores champions; lives in the parent process."""

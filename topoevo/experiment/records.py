@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.errors import CheckpointError
 from topoevo.evolution import Individual, Population
+from topoevo.seeds import Stream
 
 if TYPE_CHECKING:
     from topoevo.experiment.params import Params
@@ -91,6 +93,30 @@ class Champion:
     def selection_reward(self) -> float:
         """What champions are compared by."""
         return (self.validation or self.train).reward
+
+
+@dataclass(frozen=True, eq=False)
+class Failure:
+    """An evaluation that has failed.
+
+    Parameters
+    ----------
+    individual
+        As it went into the evaluation, which tells why it failed.
+    stream, generation, index
+        Address of the random numbers of the evaluation.
+    """
+
+    individual: Individual
+    stream: Stream
+    generation: int
+    index: int
+
+    @property
+    def words(self) -> str:
+        """What went wrong, from `topoevo.experiment.failure.failure_of`."""
+        evaluation = self.individual.evaluation
+        return "" if evaluation is None or evaluation.failure is None else evaluation.failure
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,14 +249,23 @@ class Observer:
     def on_evaluation(self, generation: int, done: int, total: int) -> None:
         """Hear that one more individual of a generation is evaluated."""
 
-    def on_failure(self, generation: int, individual: Individual) -> None:
-        """Hear that an individual could not be evaluated; its evaluation tells why."""
+    def on_failure(self, failure: Failure) -> None:
+        """Hear that an individual could not be evaluated."""
 
     def on_champion(self, champion: Champion) -> None:
         """Hear that there is a new champion, or that the champion was tested."""
 
     def on_generation(self, record: GenerationRecord) -> None:
         """Hear that a generation is finished."""
+
+    def on_checkpoint(self) -> None:
+        """Hear that the state is about to be saved: what was announced until now has to be on the disk before.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not, or the folder is not the run's any more; then nothing is saved.
+        """
 
     def on_step(self, epoch: int, done: int, total: int) -> None:
         """Hear that so many minibatches of an epoch are done, in a training without evolution."""
@@ -240,3 +275,14 @@ class Observer:
 
     def on_end(self, outcome: Outcome) -> None:
         """Hear that the run is over, whatever the reason."""
+
+
+def announce_end(observers: Iterable[Observer], outcome: Outcome) -> CheckpointError | None:
+    """Tell all observers that a run is over, and return the first problem with its files, which keeps nobody silent."""
+    first = None
+    for observer in observers:
+        try:
+            observer.on_end(outcome)
+        except CheckpointError as problem:
+            first = first or problem
+    return first

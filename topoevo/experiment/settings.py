@@ -79,6 +79,13 @@ class Settings(BaseModel):
         "how gaps on a front of equally good networks are weighed: by the range of each objective, or as in the "
         "published code of weight-agnostic networks, where reward counts most",
     )
+    num_newcomers: int = _evolution(
+        0,
+        "number of random networks that join every generation; networks are then ranked on the age of their line of "
+        "descent, too, so that the population does not converge on the first line that works",
+        ge=0,
+        le=10**6,
+    )
     max_connections: int | None = _evolution(
         None, "largest number of enabled connections that mutations grow a network to", ge=1, le=10**9
     )
@@ -223,6 +230,9 @@ class Settings(BaseModel):
     )
     checkpoint_every: int = _output(
         1, "number of generations, or epochs without evolution, between checkpoints", ge=1, le=10**9
+    )
+    keep_checkpoints: int = _output(
+        2, "number of checkpoints that are kept; a damaged one falls back to the one before", ge=2, le=10**6
     )
 
     @property

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.errors import CheckpointError
 from topoevo.evolution import Individual
 from topoevo.evolution.reproduction import initial_population
 from topoevo.experiment.data import check_origin, check_task, origin_of
 from topoevo.experiment.evaluators import DIVERGED, DatasetEvaluator, SharedData, TaskData, learned_weights
 from topoevo.experiment.experiment import Interrupted
-from topoevo.experiment.founder import Founder
+from topoevo.experiment.founder import Founder, random_networks
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
-from topoevo.experiment.records import Champion, EpochRecord, Observer, Outcome, TaskScore
+from topoevo.experiment.records import Champion, EpochRecord, Observer, Outcome, TaskScore, announce_end
 from topoevo.experiment.training_checkpoint import TrainingCheckpoint
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.kernels import Batches
@@ -26,7 +27,6 @@ from topoevo.learning import TrainingHistory
 from topoevo.network import compile_network
 from topoevo.seeds import Stream, generator
 from topoevo.tasks.task import Task
-from topoevo.variation import MUTATIONS
 
 #: An epoch is trained in this many portions, to look for signals and to show progress in between.
 _PORTIONS_AN_EPOCH = 10
@@ -35,7 +35,7 @@ _PORTIONS_AN_EPOCH = 10
 _EPOCHS_A_LAYOUT = 10
 
 
-class _DivergedError(Exception):
+class DivergedError(Exception):
     """The loss is not finite any more."""
 
 
@@ -106,6 +106,11 @@ class Training:
         if checkpoint is not None:
             self._learner.recall({**checkpoint.memory, "num_steps": num_steps})
 
+    @property
+    def genomes(self) -> tuple[Genome, ...]:
+        """That of the one network."""
+        return (self._genome,)
+
     def stop(self, reason: str) -> None:
         """Ask the run to stop soon; safe to call from a signal handler. What is done of the present epoch is given up.
 
@@ -163,11 +168,17 @@ class Training:
                 self._check_stop()
         except Interrupted as interruption:
             status, reason = "interrupted", str(interruption)
-        except _DivergedError as diverged:
+        except DivergedError as diverged:
             status, reason, repeats = "failed", str(diverged), True
+        except CheckpointError as problem:
+            status, reason, error = "failed", str(problem), problem
         except Exception as unexpected:  # Told to the observers, so that files say how the run ended; raised below.
             status, reason, error = "failed", f"{type(unexpected).__name__}: {unexpected}", unexpected
-        self._write_checkpoint()
+        try:
+            self._write_checkpoint()
+        except CheckpointError as problem:
+            if error is None:
+                status, reason, error = "failed", str(problem), problem
         state = self._state
         outcome = Outcome(
             status=status,
@@ -180,8 +191,7 @@ class Training:
             epochs=0 if state is None else state.epoch,
             repeats=repeats,
         )
-        for observer in self.observers:
-            observer.on_end(outcome)
+        error = error or announce_end(self.observers, outcome)
         if error is not None:
             raise error
         return outcome
@@ -198,7 +208,7 @@ class Training:
             self._check_stop()
             parts.append(self._learner.train(batches, portion))
             if parts[-1].diverged or not np.isfinite(self._learner.weights).all():
-                raise _DivergedError(f"{DIVERGED} in epoch {epoch + 1}; try {self._learner.rule.remedy}")
+                raise DivergedError(f"{DIVERGED} in epoch {epoch + 1}; try {self._learner.rule.remedy}")
             done += portion.shape[1]
             for observer in self.observers:
                 observer.on_step(epoch, done, num_batches)
@@ -231,7 +241,9 @@ class Training:
     def _write_checkpoint(self) -> None:
         """Save the state after the last finished epoch, unless that was done."""
         if self._checkpoint_folder is not None and self._state is not None and not self._is_saved:
-            self._state.write(self._checkpoint_folder)
+            for observer in self.observers:
+                observer.on_checkpoint()
+            self._state.write(self._checkpoint_folder, kept=self.params.keep_checkpoints)
             self._is_saved = True
 
     def _check_stop(self) -> None:
@@ -247,21 +259,8 @@ class Training:
 
 def _random_genome(params: Params, task: Task) -> Genome:
     """The first individual of generation 0, whatever the size of the population."""
-    add_node = MUTATIONS["add_node"]
-    population = initial_population(
-        1,
-        task.num_inputs,
-        task.num_outputs,
-        p_enabled=params.p_initial_connection_enabled,
-        p_add_node=params.p_initial_add_node,
-        add_node=add_node(**params.options_of(add_node)),
-        bias=params.bias,
-        output_activation=params.output_activation,
-        max_connections=params.max_connections,
-        tracker=InnovationTracker(),
-        seed=params.seed,
-    )
-    return population.members[0].genome
+    networks = random_networks(params, task.num_inputs, task.num_outputs)
+    return initial_population(1, networks, tracker=InnovationTracker(), seed=params.seed).members[0].genome
 
 
 def _joined(parts: Sequence[TrainingHistory], num_steps: int) -> TrainingHistory:

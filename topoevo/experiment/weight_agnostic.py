@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.errors import TopoevoError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.evaluators import SharedData, TaskData
+from topoevo.experiment.failure import GuardedEvaluator
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import TaskScore
@@ -27,7 +26,7 @@ UNDEFINED = "an output became infinite or undefined under a shared weight"
 
 
 @dataclass(frozen=True, eq=False)
-class AgnosticEvaluator:
+class AgnosticEvaluator(GuardedEvaluator):
     """Score networks on samples with several shared weights, without training.
 
     Parameters
@@ -59,9 +58,7 @@ class AgnosticEvaluator:
         """Compile the pass that all evaluations consist of."""
         prepare_compiled(self.kernel, say, loops=("shared_weight_scores",))
 
-    def evaluate(
-        self, genome: Genome, shared: SharedData, *, stream: Stream, generation: int, index: int
-    ) -> Evaluation:
+    def attempt(self, genome: Genome, shared: SharedData, *, stream: Stream, generation: int, index: int) -> Evaluation:
         """Return mean and best reward over the shared weights, and the best weight on all connections.
 
         Parameters
@@ -74,15 +71,8 @@ class AgnosticEvaluator:
             Of no influence: nothing is random here.
         """
         started = time.perf_counter()
-        try:
-            network = compile_network(genome)
-            losses, accuracies = self.kernel.shared_weight_scores(
-                network, self.shared_weights, shared.batches, self.loss
-            )
-        except (TopoevoError, MemoryError):
-            raise
-        except Exception:  # An individual's failure is a result; the run goes on.
-            return Evaluation.failed(traceback.format_exc(limit=-3), time.perf_counter() - started)
+        network = compile_network(genome)
+        losses, accuracies = self.kernel.shared_weight_scores(network, self.shared_weights, shared.batches, self.loss)
         return agnostic_evaluation(
             genome, self.shared_weights, -losses, accuracies if self.loss.has_classes else None, started
         )

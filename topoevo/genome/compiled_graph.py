@@ -208,14 +208,37 @@ def active(role, source, target, enabled):
 
 
 @entry_point(_CACHE)
-def complexity(role, source, active_nodes, active_connections):
-    """Active connections from elsewhere than the bias node, those from there, and active hidden nodes."""
-    from_bias = hidden = 0
-    for e in range(len(source)):
-        from_bias += active_connections[e] and role[source[e]] == BIAS
-    for row in range(len(role)):
-        hidden += active_nodes[row] and role[row] == HIDDEN
-    return np.count_nonzero(active_connections) - from_bias, from_bias, hidden
+def sizes(role, source, target, enabled):
+    """Count the active connections from elsewhere than the bias node, those from there, active hidden nodes, and layers.
+
+    Layers are those of `topoevo.genome.Genome.layers`, active or not. All is 0 if there is a cycle.
+    """
+    num_nodes = len(role)
+    start, successor = _successors(num_nodes, source, target, enabled)
+    order = _topological_order(start, successor)
+    if len(order) < num_nodes:
+        return 0, 0, 0, 0
+    forward, backward, layer = role == INPUT, role == OUTPUT, np.zeros(num_nodes, np.int32)
+    for row in order:
+        for k in range(start[row], start[row + 1]):
+            t = successor[k]
+            forward[t] |= forward[row]
+            layer[t] = max(layer[t], layer[row] + 1)
+    for position in range(num_nodes - 1, -1, -1):
+        row = order[position]
+        for k in range(start[row], start[row + 1]):
+            backward[row] |= backward[successor[k]]
+    connections = from_bias = hidden = last = 0
+    for row in range(num_nodes):
+        is_hidden = role[row] == HIDDEN
+        hidden += is_hidden & forward[row] & backward[row]
+        last = max(last, max(layer[row], 1) * is_hidden)
+        for k in range(start[row], start[row + 1]):
+            t = successor[k]
+            is_computed = (role[t] == OUTPUT) | ((role[t] == HIDDEN) & forward[t] & backward[t])
+            connections += is_computed & forward[row]
+            from_bias += is_computed & (role[row] == BIAS)
+    return connections, from_bias, hidden, last + 2
 
 
 @entry_point(_CACHE)
@@ -279,8 +302,6 @@ def prepare() -> None:
     longest_path_layers(2, source, target)
     edge_between(0, 1, source, target)
     has_path(0, 1, 2, source, target)
-    nodes, connections = active(role, source, target, disabled)
-    for array in (nodes, connections):
-        array.flags.writeable = False
-    complexity(role, source, nodes, connections)
+    active(role, source, target, disabled)
+    sizes(role, source, target, disabled)
     open_pair(0, *open_pairs(role, source, target, disabled, True))

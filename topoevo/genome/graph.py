@@ -60,6 +60,11 @@ class Graph:
         nodes, connections = _compiled().active(*self.columns)
         return frozen(nodes), frozen(connections)
 
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Active connections that do not start at the bias node, those that do, active hidden nodes, and all layers."""
+        return _compiled().sizes(*self.columns)  # type: ignore[no-any-return]
+
     def row(self, node: int) -> int:
         """Return the row of a node id.
 

@@ -24,4 +24,8 @@ def make_observers(run: RunDirectory, console: ConsoleObserver) -> list[Observer
 
     console.run = run
     # The console comes last: its summary names the files that the others have written.
-    return [FilesObserver(run), TensorBoardObserver(run.tensorboard, picture=run.picture_png), console]
+    return [
+        FilesObserver(run, warn=console.on_message),
+        TensorBoardObserver(run.tensorboard, picture=run.picture_png, warn=console.on_message),
+        console,
+    ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
+from topoevo.disk import replaced_file
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+
+def write_atomically(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     """Replace a file in one step.
 
     Parameters
@@ -18,6 +19,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         File to write; its folder must exist.
     content
         All of the file; text is written as UTF-8.
+    durable
+        Whether it is on the disk when this returns, so that even a power failure does not lose it.
 
     Raises
     ------
@@ -25,19 +28,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         If it cannot be written; an earlier file is then unchanged.
     """
     data = content.encode() if isinstance(content, str) else content
-    # The name has the process in it, so that two processes never share a half-written file.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replaced_file(path, durable=durable) as file:
+        file.write(data)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, *, durable: bool = False) -> None:
     """Replace a JSON file in one step; numbers that JSON cannot say (NaN, infinity) become null."""
-    write_atomically(path, json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, text, durable=durable)
 
 
 def finite(value: Any) -> Any:

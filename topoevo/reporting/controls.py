@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from topoevo.errors import CheckpointError
 from topoevo.experiment.records import TaskScore
 from topoevo.reporting.atomic import write_atomically, write_json
+from topoevo.reporting.event_files import event_writer
 from topoevo.reporting.run_directory import RunDirectory
-from topoevo.reporting.tensorboard import load_tensorboardx
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -166,13 +166,12 @@ def _write_events(folder: Path, comparison: Comparison, png: bytes, step: int) -
     """Scores and picture for TensorBoard, in place of those of an earlier comparison of this kind."""
     import struct
 
-    load_tensorboardx()
-    from tensorboardX.event_file_writer import EventFileWriter
+    suffix = f".controls-{comparison.kind}"
+    earlier = list(folder.glob(f"*{suffix}"))
+    writer = event_writer(folder, suffix)
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
 
-    suffix = f".controls-{comparison.kind}"
-    earlier = list(folder.glob(f"*{suffix}"))
     champion, controls = comparison.spread(comparison.champions), comparison.spread(comparison.controls)
     width, height = struct.unpack(">II", png[16:24])
     image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
@@ -181,8 +180,7 @@ def _write_events(folder: Path, comparison: Comparison, png: bytes, step: int) -
         for statistic, value in ({} if spread is None else asdict(spread)).items():
             tag = f"controls_{comparison.kind}/{name}_{comparison.measure}_{statistic}"
             values += [Summary.Value(tag=tag, simple_value=value)] if statistic != "count" else []
-    writer = EventFileWriter(str(folder), filename_suffix=suffix)
-    writer.add_event(Event(summary=Summary(value=values), step=step, wall_time=time.time()))
+    writer.write_event(Event(summary=Summary(value=values), step=step, wall_time=time.time()))
     writer.close()
     for path in earlier:
         path.unlink(missing_ok=True)

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
-import json
 import math
+import os
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from topoevo.disk import cannot_write, sync_folder
 from topoevo.errors import CheckpointError
 from topoevo.evolution import Individual
+from topoevo.experiment.data import origin_of
 from topoevo.experiment.learning_facts import feedback_of
-from topoevo.experiment.records import Champion, EpochRecord, GenerationRecord, Observer, Outcome, Run
-from topoevo.reporting.atomic import finite, write_atomically, write_json
+from topoevo.experiment.records import Champion, EpochRecord, Failure, GenerationRecord, Observer, Outcome, Run
+from topoevo.reporting.atomic import write_json
+from topoevo.reporting.failures import FailureFiles
+from topoevo.reporting.kept_population import POPULATION_NAME, write_population
 from topoevo.reporting.lines import epoch_line, generation_line, summary
 from topoevo.reporting.measures import EPOCH_MEASURES, MEASURES, measures_of, measures_of_epoch, num_layers
 from topoevo.reporting.network_facts import facts_of, facts_of_individual
 from topoevo.reporting.network_file import write_network
 from topoevo.reporting.run_directory import RunDirectory
+from topoevo.reporting.tables import keep_rows
 
 #: Columns of ``metrics.csv``; measures are called as in TensorBoard, with ``_`` for ``/``.
 COLUMNS = ("generation", *(name.replace("/", "_") for name in MEASURES), "objectives", "crowned", "digest")
 #: The same where one network is trained without evolution.
 EPOCH_COLUMNS = ("epoch", *(name.replace("/", "_") for name in EPOCH_MEASURES), "digest")
 
-#: Failed genomes that are kept as network files; the others are recorded by their digest.
-_KEPT_FAILURES = 100
+#: Network files of the last population, if the user has not asked for snapshots: the best ones.
+KEPT_NETWORKS = 1000
 _SECONDS_BETWEEN_PICTURES = 10.0
 #: Drawing takes at most this share of the time of evolution.
 _PICTURE_RATIO = 0.02
@@ -45,15 +50,25 @@ class FilesObserver(Observer):
     ----------
     run
         Directory of this run, made or opened.
+    warn
+        Is told in one line of what cannot be written although the run goes on.
 
     Notes
     -----
     After a resume, what was written of generations or epochs that run again is replaced.
+
+    A run ends when a row of its table, its result or, at the end, its champion cannot be written. Without anything else
+    it goes on, and tries again with the next one.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, *, warn: Callable[[str], None] | None = None) -> None:
         self.run = run
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._champion_waits = False
+        self._folder_changed = False
         self._watched: Run | None = None
+        self._failures: FailureFiles | None = None
         self._record: GenerationRecord | None = None
         self._drawn: Champion | None = None
         self._champion: Champion | None = None
@@ -63,58 +78,38 @@ class FilesObserver(Observer):
         """Open the tables, and forget in them what will happen again."""
         self._watched = run
         done = run.num_done
+        unit, first, columns = "epoch", done + 1, EPOCH_COLUMNS
+        if run.params.evolves:
+            unit, first, columns = "generation", done, COLUMNS
         with _writing(self.run.path):
             # A result tells of a run that is over.
             self.run.result.unlink(missing_ok=True)
             self.run.delete_controls()
-            if run.params.evolves:
-                unit, first = "generation", done
-                _keep_rows(self.run.metrics, COLUMNS, first)
-            else:
-                unit, first = "epoch", done + 1
-                _keep_rows(self.run.metrics, EPOCH_COLUMNS, first)
-            _keep_failures(self.run.failures, first)
-            title = f"seed {run.params.seed}, {run.task.name}"
-            now = time.strftime("%Y-%m-%d %H:%M:%S")
-            self._log(f"{now}  {f'resumed at {unit} {first}' if done else 'started'}: {title}")
-            if run.founder:
-                self._log(f"the {'first network' if run.params.evolves else 'network'}: {run.founder}")
+            num_missing = keep_rows(self.run.metrics, columns, range(first - done, first))
+            self._failures = FailureFiles(self.run, run.params, run.task, first=first)
+        title = f"seed {run.params.seed}, {run.task.name}"
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        self._log(f"{now}  {f'resumed at {unit} {first}' if done else 'started'}: {title}")
+        if num_missing:
+            self._tell(f"warning: {self.run.metrics} lacks {num_missing} of {done} {unit}s")
+        if run.founder:
+            self._log(f"the {'first network' if run.params.evolves else 'network'}: {run.founder}")
 
     def on_message(self, text: str) -> None:
         """Log it."""
         self._log(text)
 
-    def on_failure(self, generation: int, individual: Individual) -> None:
+    def on_failure(self, failure: Failure) -> None:
         """Record the genome and what went wrong."""
-        assert self._watched is not None
-        digest = individual.genome.digest
-        reason = individual.evaluation.failure if individual.evaluation is not None else None
-        with _writing(self.run.failures):
-            folder = self.run.networks / "failures"
-            file = folder / f"{digest}.json"
-            if not file.exists() and (not folder.exists() or sum(1 for _ in folder.iterdir()) < _KEPT_FAILURES):
-                folder.mkdir(parents=True, exist_ok=True)
-                self._write_individual(file, individual, generation)
-            line = {
-                "generation": generation,
-                "individual": individual.id,
-                "parents": individual.parents,
-                "operators": individual.operators,
-                "digest": digest,
-                "file": str(file.relative_to(self.run.path).as_posix()) if file.exists() else None,
-                "reason": reason,
-            }
-            with self.run.failures.open("a", encoding="utf-8") as failures:
-                failures.write(json.dumps(finite(line), ensure_ascii=False) + "\n")
+        assert self._failures is not None
+        with self._trying(self.run.failures):
+            self._failures.add(failure)
 
     def on_champion(self, champion: Champion) -> None:
         """Write its network file."""
-        assert self._watched is not None
-        self._champion = champion
-        genome, params = champion.individual.genome, self._watched.params
-        facts = facts_of(champion, params, self._watched.task)
-        with _writing(self.run.champion):
-            write_network(self.run.champion, genome, facts=facts, feedback=feedback_of(genome, params))
+        self._champion, self._champion_waits = champion, True
+        with self._trying(self.run.champion):
+            self._write_champion(champion)
 
     def on_generation(self, record: GenerationRecord) -> None:
         """Add a row, log a line, and take a snapshot or picture if it is time."""
@@ -125,9 +120,11 @@ class FilesObserver(Observer):
         values = ["" if measures[name] is None else measures[name] for name in MEASURES]
         row = [record.generation, *values, "+".join(record.objectives), int(record.crowned), record.digest]
         self._add_row(COLUMNS, row)
+        if self._champion is not None and self._champion_waits:
+            self.on_champion(self._champion)
         self._log(generation_line(record, params.num_generations))
         if params.save_networks_every and record.generation % params.save_networks_every == 0:
-            self._save_population(record)
+            self._save_population(record, most=None)
         if time.monotonic() >= self._next_picture:
             self._draw()
 
@@ -139,23 +136,50 @@ class FilesObserver(Observer):
         self._add_row(EPOCH_COLUMNS, [record.epoch, *values, record.digest])
         self._log(epoch_line(record, self._watched.params.num_epochs))
 
+    def on_checkpoint(self) -> None:
+        """Make sure that the folder is the run's own, and that its table is on the disk."""
+        self.run.check_place()
+        with _writing(self.run.metrics):
+            if self.run.metrics.exists():
+                with self.run.metrics.open("ab") as file:
+                    os.fsync(file.fileno())
+            if self._folder_changed:
+                sync_folder(self.run.path)
+                self._folder_changed = False
+
     def on_end(self, outcome: Outcome) -> None:
         """Write the champion, its picture, the last population and the result."""
         assert self._watched is not None
         params = self._watched.params
+        self.run.check_place()
         if outcome.champion is not None:
             self.on_champion(outcome.champion)
             self._draw()
-        if self._record is not None:
-            self._save_population(self._record)
+        # A run that was interrupted goes on, and somebody waits for it to end.
+        if self._record is not None and outcome.status != "interrupted":
+            self._save_population(self._record, most=None if params.save_networks_every else KEPT_NETWORKS)
+        if outcome.champion is not None and self._champion_waits and outcome.status == "finished":
+            # Without a result, the end can be repeated.
+            with _writing(self.run.champion):
+                self._write_champion(outcome.champion)
         with _writing(self.run.result):
-            write_json(self.run.result, result_of(outcome, seed=params.seed))
-            self._log("\n".join(summary(outcome, self.run, params)))
+            write_json(self.run.result, result_of(outcome, seed=params.seed), durable=True)
+        self._log("\n".join(summary(outcome, self.run, params)))
+
+    def _write_champion(self, champion: Champion) -> None:
+        """Write the network file of the champion."""
+        assert self._watched is not None
+        genome, params = champion.individual.genome, self._watched.params
+        facts = facts_of(champion, params, self._watched.task)
+        write_network(self.run.champion, genome, facts=facts, feedback=feedback_of(genome, params), durable=True)
+        self._champion_waits = False
 
     def _add_row(self, columns: Sequence[str], row: Sequence[Any]) -> None:
         """Append a row to the table, and the header before the first one."""
+        self.run.check_place()
         with _writing(self.run.metrics):
             is_new = not self.run.metrics.exists()
+            self._folder_changed = self._folder_changed or is_new
             with self.run.metrics.open("a", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows([columns, row] if is_new else [row])
 
@@ -182,17 +206,26 @@ class FilesObserver(Observer):
             seconds = time.monotonic() - started
             self._next_picture = time.monotonic() + max(_SECONDS_BETWEEN_PICTURES, seconds / _PICTURE_RATIO)
 
-    def _save_population(self, record: GenerationRecord) -> None:
-        """Write a network file for every individual of a generation; the name begins with the place in the ranking."""
+    def _save_population(self, record: GenerationRecord, *, most: int | None) -> None:
+        """Write network files of a generation, the best first; the name begins with the place in the ranking."""
+        assert self._watched is not None
         folder = self.run.networks / f"generation-{record.generation:06d}"
-        with _writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        with self._trying(folder):
+            self.run.networks.mkdir(exist_ok=True)
+            folder.mkdir(exist_ok=True)
             for old in folder.glob("*.json"):
                 old.unlink()
-            for place, index in enumerate(record.order):
-                individual = record.population.members[int(index)]
-                file = folder / f"{place:04d}-individual-{individual.id}.json"
-                self._write_individual(file, individual, record.generation)
+            try:
+                origin = origin_of(self._watched.params, self._watched.task)
+                write_population(folder / POPULATION_NAME, record.population, origin)
+                for place, index in enumerate(record.order[:most]):
+                    individual = record.population.members[int(index)]
+                    file = folder / f"{place:04d}-individual-{individual.id}.json"
+                    self._write_individual(file, individual, record.generation)
+            except OSError:
+                # Half a snapshot is of no use, and the checkpoint needs the space.
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
 
     def _write_individual(self, path: Path, individual: Individual, generation: int) -> None:
         """Network file of an individual, with the weights it has learned."""
@@ -206,8 +239,26 @@ class FilesObserver(Observer):
 
     def _log(self, text: str) -> None:
         """Append a line to the log."""
-        with _writing(self.run.log), self.run.log.open("a", encoding="utf-8") as log:
+        with self._trying(self.run.log), self.run.log.open("a", encoding="utf-8") as log:
             log.write(text + "\n")
+
+    def _tell(self, text: str) -> None:
+        """Tell the user one line, and log it."""
+        if self._warn is not None:
+            self._warn(text)
+        self._log(text)
+
+    @contextlib.contextmanager
+    def _trying(self, path: Path) -> Iterator[None]:
+        """Go on without what cannot be written, but say so once."""
+        try:
+            yield
+        except OSError as error:
+            # Snapshots of all generations are one thing.
+            name = path.relative_to(self.run.path).parts[0]
+            if name not in self._warned:
+                self._warned.add(name)
+                self._tell(f"warning: {cannot_write(path, error)}; the run goes on without")
 
 
 def result_of(outcome: Outcome, *, seed: int) -> dict[str, Any]:
@@ -253,37 +304,10 @@ def _champion_result(champion: Champion) -> dict[str, Any]:
     return found
 
 
-def _keep_rows(path: Path, columns: Sequence[str], first: int) -> None:
-    """Leave in a table only whole rows of generations or epochs before `first`."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = list(csv.reader(file))
-    kept = [row for row in rows[1:] if len(row) == len(columns) and row[0].isdigit() and int(row[0]) < first]
-    if not kept:
-        path.unlink()
-        return
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *kept])
-    write_atomically(path, text.getvalue())
-
-
-def _keep_failures(path: Path, first: int) -> None:
-    """Leave only whole lines of generations before `first`."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text("utf-8", errors="replace").splitlines(keepends=True):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            if json.loads(line)["generation"] < first and line.endswith("\n"):
-                kept.append(line)
-    write_atomically(path, "".join(kept))
-
-
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """Tell a full disk or a vanished folder in one sentence."""
     try:
         yield
     except OSError as error:
-        raise CheckpointError(f"{error.filename or path} cannot be written: {error.strerror or error}") from error
+        raise CheckpointError(cannot_write(path, error)) from error

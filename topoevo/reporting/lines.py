@@ -143,6 +143,7 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
     """
     folder = run.shown()
     program, tensorboard = _programs()
+    resume = resume_command(run)
     # All runs under logs/ can be compared in one window.
     curves = str(LOGS) if params.out_dir is None and run.path.parent == LOGS else folder
     rows = [("watch the curves", f"{tensorboard} --logdir {shlex.quote(curves)}")]
@@ -152,7 +153,6 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
         opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
         rows.append(("see the network", f"{opener} {shlex.quote(os.path.join(folder, run.picture_svg.name))}"))
     if run.checkpoint.exists():
-        resume = f"{program} resume {shlex.quote(folder)}"
         if outcome.epochs is None and outcome.generations >= params.num_generations:
             rows.append(("evolve further", f"{resume} --num_generations {2 * params.num_generations}"))
         elif outcome.epochs is None or outcome.epochs < params.num_epochs:
@@ -171,6 +171,11 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
             rows.append(("predict new rows", f"{program} predict {shlex.quote(folder)} new.csv"))
         rows.append(("use it in Python", f"import topoevo; network = topoevo.load_network({folder!r})"))
     return rows
+
+
+def resume_command(run: RunDirectory) -> str:
+    """Return what a user types to go on with a run."""
+    return f"{_programs()[0]} resume {shlex.quote(run.shown())}"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

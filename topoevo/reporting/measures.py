@@ -148,7 +148,7 @@ def champion_measures(champion: Champion) -> dict[str, float | None]:
 
 def num_layers(individual: Individual) -> int:
     """Return the number of layers of an individual's graph, those of inputs and outputs included."""
-    return int(individual.genome.layers().max()) + 1
+    return individual.genome.num_layers
 
 
 def accuracies(members: Iterable[Individual]) -> list[float]:

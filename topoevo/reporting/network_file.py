@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
 from topoevo.errors import GenomeError, NetworkFileError, did_you_mean
+from topoevo.foreign_files import decoded, parse_json, plain, read_bytes, shown
 from topoevo.genome import CONNECTION_DTYPE, NODE_DTYPE, Genome, Role
 from topoevo.reporting.atomic import finite, write_atomically
 
@@ -123,7 +124,14 @@ class NetworkFile:
 # -- writing ----------------------------------------------------------------------------------------------------
 
 
-def write_network(path: str | Path, genome: Genome, *, facts: dict[str, Any], feedback: Feedback | None = None) -> None:
+def write_network(
+    path: str | Path,
+    genome: Genome,
+    *,
+    facts: dict[str, Any],
+    feedback: Feedback | None = None,
+    durable: bool = False,
+) -> None:
     """Write a network file, replacing an earlier one in one step.
 
     Parameters
@@ -136,13 +144,15 @@ def write_network(path: str | Path, genome: Genome, *, facts: dict[str, Any], fe
         JSON values, as `topoevo.reporting.network_facts.facts_of` makes them; they become attributes of the graph.
     feedback
         Weights along which errors travel back, if they are not those of the connections.
+    durable
+        Whether it is on the disk when this returns, so that even a power failure does not lose it.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    write_atomically(Path(path), network_json(genome, facts=facts, feedback=feedback))
+    write_atomically(Path(path), network_json(genome, facts=facts, feedback=feedback), durable=durable)
 
 
 def network_json(genome: Genome, *, facts: dict[str, Any], feedback: Feedback | None = None) -> str:
@@ -165,7 +175,9 @@ def _line(value: Any) -> str:
 
 
 def _block(value: Any) -> str:
-    """A group of facts with one a line; arrays stay in one line."""
+    """A group of facts, or of lines of text, with one a line; arrays of numbers stay in one line."""
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return "[\n" + ",\n".join(f"    {_line(one)}" for one in value) + "\n  ]"
     if not isinstance(value, dict) or not value:
         return _line(value)
     return "{\n" + ",\n".join(f"    {_line(key)}: {_line(one)}" for key, one in value.items()) + "\n  }"
@@ -245,7 +257,9 @@ def _document(path: Path) -> Document:
     if not isinstance(content, dict) or not isinstance(graph := content.get("graph"), dict):
         raise NetworkFileError(f"{path}: is no network file: there is no object 'graph' in it")
     if graph.get("format") != FORMAT:
-        raise NetworkFileError(f"{path}: is no network file: graph.format is {graph.get('format')!r}, not {FORMAT!r}")
+        raise NetworkFileError(
+            f"{path}: is no network file: graph.format is {shown(graph.get('format'))}, not {FORMAT!r}"
+        )
     version = graph.get("version")
     if type(version) is int and version > VERSION:
         raise NetworkFileError(f"{path}: has version {version}; this topoevo reads versions up to {VERSION}")
@@ -255,16 +269,15 @@ def _document(path: Path) -> Document:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         others = f" (and {error.error_count() - 1} more problems)" if error.error_count() > 1 else ""
-        raise NetworkFileError(f"{path}: {place}: {first['msg']}{others}") from None
+        raise NetworkFileError(f"{path}: {plain(place)}: {plain(first['msg'])}{others}") from None
 
 
 def _content(path: Path) -> Any:
     """The file as JSON values."""
-    text = read_text(path)
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise NetworkFileError(f"{path}: is no valid JSON: {error}") from None
+        return parse_json(read_text(path))
+    except ValueError as error:
+        raise NetworkFileError(f"{path}: {error}") from None
 
 
 def read_text(path: Path) -> str:
@@ -276,30 +289,13 @@ def read_text(path: Path) -> str:
         If there is no such file, it is too large, or it is no text.
     """
     try:
-        if not path.is_file():
-            raise NetworkFileError(f"{path}: {'is no file' if path.exists() else 'there is no such file'}")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise NetworkFileError(f"{path}: has {size} bytes; network files have at most {MAX_BYTES}")
-        return path.read_text("utf-8")
+        return decoded(read_bytes(path, most_bytes=MAX_BYTES))
+    except FileNotFoundError:
+        raise NetworkFileError(f"{path}: there is no such file") from None
     except OSError as error:
         raise NetworkFileError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise NetworkFileError(f"{path}: is no text in UTF-8") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys are all different."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} appears twice in one object")
-    return found
-
-
-def _refuse(constant: str) -> None:
-    """Raise at a constant that is not JSON."""
-    raise ValueError(f"{constant} is no number of JSON; a weight that was never given is null")
+    except ValueError as error:
+        raise NetworkFileError(f"{path}: {error}") from None
 
 
 def _genome(document: Document) -> Genome:
@@ -307,7 +303,7 @@ def _genome(document: Document) -> Genome:
     for node in document.nodes:
         if node.activation not in ACTIVATIONS:
             close = did_you_mean(node.activation, ACTIVATIONS)
-            raise GenomeError(f"node {node.id} has the unknown activation {node.activation!r}{close}")
+            raise GenomeError(f"node {node.id} has the unknown activation {shown(node.activation)}{close}")
     nodes = [(n.id, Role[n.role.upper()], ACTIVATIONS[n.activation].code) for n in document.nodes]
     with np.errstate(over="ignore"):  # becomes infinite, which the validation of the genome refuses
         edges = [

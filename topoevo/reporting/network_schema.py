@@ -4,10 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from topoevo.foreign_files import has_controls
+
+
+def _printable(text: str) -> str:
+    """Text that does not steer the terminal that it is shown on."""
+    if has_controls(text):
+        raise ValueError("contains control characters")
+    return text
+
+
+def _single(number: float) -> float:
+    """A number of single precision."""
+    with np.errstate(over="ignore"):
+        if np.isinf(np.float32(number)):
+            raise ValueError("is too large for single precision")
+    return number
+
 
 Identity = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+#: A number that is used in single precision.
+Single = Annotated[Number, AfterValidator(_single)]
+#: Of a column, a class, a data set: as long as tables may have them.
+Name = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
+#: Of a file or folder.
+PathText = Annotated[str, Field(min_length=1, max_length=5000), AfterValidator(_printable)]
 
 
 class _Checked(BaseModel):
@@ -44,15 +69,15 @@ class TaskFacts(_Checked):
     A scaled input is ``(raw - input_offset) / input_scale``, and the same for the targets of a regression.
     """
 
-    name: str
+    name: Name
     kind: Literal["classification", "regression", "environment"]
     loss: Literal["cross_entropy", "mean_squared_error", "class_squared_error"] | None
-    input_names: list[str]
-    output_names: list[str]
-    input_offset: list[Number]
-    input_scale: list[Number]
-    target_offset: list[Number]
-    target_scale: list[Number]
+    input_names: list[Name]
+    output_names: list[Name]
+    input_offset: list[Single]
+    input_scale: list[Single]
+    target_offset: list[Single]
+    target_scale: list[Single]
 
     @model_validator(mode="after")
     def _check_lengths(self) -> TaskFacts:
@@ -65,7 +90,8 @@ class TaskFacts(_Checked):
                 found = len(getattr(self, f"{name}_{part}"))
                 if found != expected:
                     raise ValueError(f"{name}_{part} has {found} numbers, expected {expected}")
-            if 0.0 in getattr(self, f"{name}_scale"):
+            # Numbers that single precision takes for 0 divide as 0 does.
+            if not np.array(getattr(self, f"{name}_scale"), np.float32).all():
                 raise ValueError(f"{name}_scale contains 0")
         return self
 
@@ -73,8 +99,23 @@ class TaskFacts(_Checked):
 class EnvironmentSettings(_Checked):
     """The environment that a network was made for: arguments of `topoevo.tasks.environments.find.find_environment`."""
 
-    env_name: Annotated[str, Field(min_length=1, max_length=1000)]
+    env_name: Annotated[Name, Field(min_length=1)]
     take_argmax_action: bool | None = None
+    options: dict[str, Any] = {}
+
+
+class DataFacts(_Checked):
+    """The samples that a network was trained on: settings of `topoevo.tasks.base.DataSettings`, and options."""
+
+    dataset: PathText
+    data_dir: PathText | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    validation_ratio: Number = 0.0
+    test_ratio: Number = 0.25
+    input_scaling: Name = "default"
+    target_column: Name | None = None
+    test_file: PathText | None = None
+    task_type: Name = "auto"
     options: dict[str, Any] = {}
 
 
@@ -91,6 +132,7 @@ class Graph(_Checked):
     version: Annotated[int, Field(ge=1)]
     task: TaskFacts | None = None
     environment_settings: EnvironmentSettings | None = None
+    data_settings: DataFacts | None = None
     #: The limit of the setting: sums of inputs times a larger weight leave the range of single precision.
     shared_weights: (
         Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1, max_length=1000)] | None

@@ -26,6 +26,10 @@ from topoevo.reporting.network_file import NetworkFile, read_text
 #: Names of the activations that the numbers 1, 2, ... stand for.
 ACTIVATION_NAMES = ("linear", "step", "sine", "gaussian", "tanh", "sigmoid", "inverse", "abs", "relu", "cosine")
 
+#: A network with more nodes would not fit into a file that is read.
+_MAX_LINES = 20_000
+_ENDS_OF_LINES = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
 
 def read_out(path: str | Path, *, num_inputs: int | None = None, num_outputs: int | None = None) -> NetworkFile:
     """Read and check an ``.out`` file.
@@ -99,6 +103,8 @@ def out_text(genome: Genome) -> str:
 
 def _parsed(text: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
     """Source, target and weight of every connection in the order of rows, and the activation number of every node."""
+    if (found := sum(map(text.count, _ENDS_OF_LINES))) > _MAX_LINES:
+        raise ValueError(f"has {found} lines; a file of its size has at most {_MAX_LINES}")
     lines = [(line_number, line) for line_number, line in enumerate(text.splitlines(), 1) if line.strip()]
     sources, targets, weights, numbers = [], [], [], []
     for row, (line_number, line) in enumerate(lines):

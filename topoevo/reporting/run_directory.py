@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topoevo.disk import cannot_write, delete_partial_files
 from topoevo.errors import CheckpointError, ParamsError
 from topoevo.reporting.atomic import write_atomically, write_json
 from topoevo.reporting.environment import describe_environment
@@ -36,6 +37,7 @@ _CONTENTS = (
     "run.log",
     "metrics.csv",
     "failures.jsonl",
+    "failures",
     "champion.json",
     "champion.svg",
     "champion.png",
@@ -88,6 +90,11 @@ class RunDirectory:
     def failures(self) -> Path:
         """One line per failed individual."""
         return self.path / "failures.jsonl"
+
+    @property
+    def failure_files(self) -> Path:
+        """Folder of some of them, to look at and to replay."""
+        return self.path / "failures"
 
     @property
     def champion(self) -> Path:
@@ -188,13 +195,12 @@ class RunDirectory:
             # Another process may have made a run here since the first check.
             _check_contents(folder, params)
             run._clear()
+            run._delete_partial_files()
             # The parameter file first: it marks the folder as that of a run, which may be overwritten.
-            write_atomically(run.params, params.to_yaml())
-            write_json(run.environment, describe_environment())
+            write_atomically(run.params, params.to_yaml(), durable=True)
+            write_json(run.environment, describe_environment(), durable=True)
         except OSError as error:
-            raise ParamsError(
-                f"out_dir: {error.filename or params.out_dir or LOGS} cannot be written: {error.strerror or error}"
-            ) from error
+            raise ParamsError(f"out_dir: {cannot_write(Path(params.out_dir or LOGS), error)}") from error
         return run
 
     @staticmethod
@@ -229,9 +235,22 @@ class RunDirectory:
             If another process does, or the folder is not writable.
         """
         try:
-            return replace(self, lock=FolderLock(self.path))
+            run = replace(self, lock=FolderLock(self.path))
         except OSError as error:
-            raise CheckpointError(f"{self.path} cannot be written: {error.strerror or error}") from error
+            raise CheckpointError(cannot_write(self.path, error)) from error
+        run._delete_partial_files()
+        return run
+
+    def check_place(self) -> None:
+        """Check that the folder is still the one that was locked.
+
+        Raises
+        ------
+        CheckpointError
+            If it was deleted, moved or replaced.
+        """
+        if self.lock is not None and not self.lock.holds_its_folder:
+            raise CheckpointError(f"{self.path} cannot be written: the folder was deleted, moved or replaced")
 
     def go_on(self, params: Params) -> None:
         """Replace the settings in the folder by those that the run goes on with, and add what it runs on now.
@@ -247,17 +266,15 @@ class RunDirectory:
             If the folder is not writable.
         """
         try:
-            write_atomically(self.params, params.to_yaml())
+            write_atomically(self.params, params.to_yaml(), durable=True)
             try:
                 environment = json.loads(self.environment.read_text("utf-8"))
                 resumed = [*environment.get("resumed", []), describe_environment()]
             except (OSError, ValueError, AttributeError, TypeError):
                 environment, resumed = {}, [describe_environment()]
-            write_json(self.environment, {**environment, "resumed": resumed})
+            write_json(self.environment, {**environment, "resumed": resumed}, durable=True)
         except OSError as error:
-            raise CheckpointError(
-                f"{error.filename or self.path} cannot be written: {error.strerror or error}"
-            ) from error
+            raise CheckpointError(cannot_write(self.path, error)) from error
 
     def shown(self) -> str:
         """Return the path as a user would type it: relative to the working directory where that is shorter."""
@@ -265,6 +282,13 @@ class RunDirectory:
             return str(self.path.resolve().relative_to(Path.cwd()))
         except (ValueError, OSError):
             return str(self.path)
+
+    def _delete_partial_files(self) -> None:
+        """Delete what processes that were killed have left half-written."""
+        # One level below, where folders of this run lie; links lead elsewhere.
+        folders = [self.path / name for name in _CONTENTS]
+        folders += list(self.networks.glob("*/")) if not self.networks.is_symlink() else []
+        delete_partial_files([self.path, *(one for one in folders if one.is_dir() and not one.is_symlink())])
 
     def _clear(self) -> None:
         """Delete what an earlier run wrote, and nothing else."""

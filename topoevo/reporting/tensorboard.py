@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import math
 import struct
-import sys
-import threading
 import time
-from collections.abc import Iterable, Mapping
-from importlib.abc import MetaPathFinder
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from topoevo.disk import cannot_write
 from topoevo.experiment.records import EpochRecord, GenerationRecord, Observer, Outcome, Run
+from topoevo.reporting.event_files import event_writer, forget_events
 from topoevo.reporting.measures import (
     EPOCH_MEASURES,
     MEASURES,
@@ -39,74 +38,96 @@ class TensorBoardObserver(Observer):
         Folder of the events.
     picture
         PNG file that another observer draws, earlier in the list; shown whenever it has changed.
+    warn
+        Is told in one line if events cannot be written; the run goes on without.
 
     Notes
     -----
     The set of tags does not grow with the generations or epochs. After a resume, what was written of those that run
-    again is purged. Scores at the end of the run stand at the step after the last generation or epoch.
+    again is deleted. Scores at the end of the run stand at the step after the last generation or epoch. The events of a
+    generation are on the disk before its checkpoint.
     """
 
-    def __init__(self, folder: Path, *, picture: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, picture: Path | None = None, warn: Callable[[str], None] | None = None) -> None:
         self._folder = folder
         self._picture = picture
+        self._warn = warn
         self._picture_time: int | None = None
         self._writer: Any = None
 
     def on_start(self, run: Run) -> None:
-        """Open a file of events, and write the settings."""
-        load_tensorboardx()
-        from tensorboardX.event_file_writer import EventFileWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-
+        """Open a file of events, forget what will happen again, and write the settings if they are others."""
         # Generations count from 0, epochs from 1.
         first = run.num_done if run.params.evolves or not run.num_done else run.num_done + 1
-        # File names have only the second in them: the suffix keeps a resumed run from replacing an earlier file.
-        self._writer = EventFileWriter(str(self._folder), filename_suffix=f".{first:06d}")
-        if first:
-            # The version event makes TensorBoard look at session starts at all.
-            self._add(Event(step=first, file_version="brain.Event:2"))
-            self._add(Event(step=first, session_log=SessionLog(status=SessionLog.START)))
-        self._write_settings(run.params, first)
-        self._writer.flush()
+        with self._writing():
+            before = forget_events(self._folder, first)
+            writer = event_writer(self._folder, f".{first:06d}")
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+            self._writer = writer
+            if first:
+                # TensorBoard may have read what is deleted now. The version makes it look at session starts at all.
+                self._add(Event(step=first, file_version="brain.Event:2"))
+                self._add(Event(step=first, session_log=SessionLog(status=SessionLog.START)))
+            settings = _text_of(run.params)
+            if settings != before:
+                self._write_settings(run.params, settings, first)
+            self._writer.flush()
 
     def on_generation(self, record: GenerationRecord) -> None:
         """Write all measures of a generation."""
+        if self._writer is None:
+            return
         from tensorboardX import summary
 
         step = record.generation
-        self._write_scalars(MEASURES, measures_of(record), step)
         members = record.population.members
         connections = [member.genome.complexity.connections for member in members]
-        for name, values in (("accuracy", accuracies(members)), ("connections", connections)):
-            if values:
-                self._write(summary.histogram(f"population/{name}", values, bins="auto", max_bins=60), step)
-        self._write_picture(step)
-        # An event that is still in memory when the process is killed would be missing after a resume.
-        self._writer.flush()
+        with self._writing():
+            self._write_scalars(MEASURES, measures_of(record), step)
+            for name, values in (("accuracy", accuracies(members)), ("connections", connections)):
+                if values:
+                    self._write(summary.histogram(f"population/{name}", values, bins="auto", max_bins=60), step)
+            self._write_picture(step)
+            self._writer.flush()
 
     def on_epoch(self, record: EpochRecord) -> None:
         """Write all measures of an epoch."""
-        self._write_scalars(EPOCH_MEASURES, measures_of_epoch(record), record.epoch)
-        self._writer.flush()
+        if self._writer is None:
+            return
+        with self._writing():
+            self._write_scalars(EPOCH_MEASURES, measures_of_epoch(record), record.epoch)
+            self._writer.flush()
 
     def on_end(self, outcome: Outcome) -> None:
         """Write the champion's final scores, and close the file."""
-        from tensorboardX import summary
-
         if self._writer is None:
             return
-        step = outcome.generations if outcome.epochs is None else outcome.epochs + 1
-        if outcome.champion is not None:
-            self._write_scalars(MEASURES, champion_measures(outcome.champion), step)
-            self._write_picture(step)
-        self._write(summary.hparams({}, {})[2], step)
-        self._writer.close()
+        from tensorboardX import summary
 
-    def _write_settings(self, params: Params, step: int) -> None:
+        step = outcome.generations if outcome.epochs is None else outcome.epochs + 1
+        with self._writing():
+            if outcome.champion is not None:
+                self._write_scalars(MEASURES, champion_measures(outcome.champion), step)
+                self._write_picture(step)
+            self._write(summary.hparams({}, {})[2], step)
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Give up, and say why, if events cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            if self._warn is not None:
+                self._warn(f"warning: {cannot_write(self._folder, error)}; the run goes on without TensorBoard")
+
+    def _write_settings(self, params: Params, text: str, step: int) -> None:
         """Settings as text, and as hyperparameters of this same run (`add_hparams` would make another one)."""
         from tensorboardX import summary
 
-        self._write(summary.text("params", "```yaml\n" + params.to_yaml() + "```"), step)
+        self._write(summary.text("params", text), step)
         # TensorBoard complains about infinity.
         values = {name: str(one) if one == math.inf else one for name, one in params.model_dump().items()}
         shown = {name: one for name, one in values.items() if isinstance(one, (bool, int, float, str))}
@@ -147,7 +168,12 @@ class TensorBoardObserver(Observer):
     def _add(self, event: Any) -> None:
         """Write an event, with the time."""
         event.wall_time = time.time()
-        self._writer.add_event(event)
+        self._writer.write_event(event)
+
+
+def _text_of(params: Params) -> str:
+    """The settings as TensorBoard shows them."""
+    return "```yaml\n" + params.to_yaml() + "```"
 
 
 def write_image(folder: Path, tag: str, png: bytes, *, step: int, suffix: str) -> None:
@@ -164,42 +190,17 @@ def write_image(folder: Path, tag: str, png: bytes, *, step: int, suffix: str) -
     suffix
         End of the file's name.
     """
-    load_tensorboardx()
-    from tensorboardX.event_file_writer import EventFileWriter
+    earlier = list(folder.glob(f"*{suffix}"))
+    writer = event_writer(folder, suffix)
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
 
-    earlier = list(folder.glob(f"*{suffix}"))
     width, height = struct.unpack(">II", png[16:24])
     image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
-    writer = EventFileWriter(str(folder), filename_suffix=suffix)
     summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-    writer.add_event(Event(summary=summary, step=step, wall_time=time.time()))
+    writer.write_event(Event(summary=summary, step=step, wall_time=time.time()))
     writer.close()
     written = set(folder.glob(f"*{suffix}")) - set(earlier)
     if written:
         for path in earlier:
             path.unlink(missing_ok=True)
-
-
-class _Missing(MetaPathFinder):
-    """To the thread that makes it, a module is not installed; it is to all others."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._thread = name, threading.get_ident()
-
-    def find_spec(self, name: str, *_: object) -> None:
-        """Raise for that module, and leave everything else to the next finder."""
-        if name == self._name and threading.get_ident() == self._thread:
-            raise ModuleNotFoundError(f"{name} is left out here", name=name)
-
-
-def load_tensorboardx() -> None:
-    """Import tensorboardX without torch, which it loads wherever it is installed: 190 MB and 1.6 s for nothing."""
-    missing = _Missing("torch")
-    # New lists, since another thread that is importing may be going through the present one.
-    sys.meta_path = [missing, *sys.meta_path]
-    try:
-        importlib.import_module("tensorboardX")
-    finally:
-        sys.meta_path = [finder for finder in sys.meta_path if finder is not missing]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import TaskError, UnknownNameError
-from topoevo.registry import Registry
+from topoevo.registry import Registry, option_problems
 from topoevo.seeds import Stream, generator
 from topoevo.tasks.scaling import SCALINGS, apply_scaling, fit_scaling
 from topoevo.tasks.splits import hold_out
@@ -178,7 +178,10 @@ def load_task(
     TaskError
         If a file is missing or corrupt, or settings are out of range or do not fit the data.
     """
-    return find_dataset(settings.dataset)(**dict(options or {})).load(settings, on_progress)
+    dataset = find_dataset(settings.dataset)(**dict(options or {}))
+    if problems := option_problems(dataset):
+        raise TaskError(f"data set {settings.dataset!r}: {'; '.join(problems)}")
+    return dataset.load(settings, on_progress)
 
 
 def find_dataset(dataset: str) -> type[Dataset]:

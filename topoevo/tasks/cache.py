@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
+import math
 import os
 import tempfile
 import time
@@ -17,6 +20,7 @@ from topoevo.errors import TaskError
 
 _SECONDS_TO_ANSWER = 15
 _SECONDS_BETWEEN_REPORTS = 0.5
+_CHECKSUM_BYTES = 32
 
 
 def cache_folder() -> Path:
@@ -92,7 +96,7 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], NDArray
     key
         File name without extension; says everything the result depends on.
     shape
-        Shape of the result; a file with another shape or type is replaced.
+        Shape of the result; a file with another shape or checksum is replaced.
     compute
         Makes the array.
 
@@ -114,21 +118,46 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], NDArray
 
 
 def _map_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
-    """Return the array in a file, or None where there is no such array."""
+    """Return the array in a file, or None where there is no such array, or a damaged one."""
+    header = _header(shape)
+    size = math.prod(shape) * np.dtype(np.float32).itemsize
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != len(header) + size + _CHECKSUM_BYTES:
+                return None
+            if file.read(len(header)) != header:
+                return None
+        content = np.memmap(path, np.uint8, "r", offset=len(header))
+    except (OSError, ValueError):
         return None
-    usable = isinstance(array, np.ndarray) and array.shape == shape and array.dtype == np.float32
-    return array if usable and array.flags.c_contiguous else None
+    array = content[:size]
+    if content[size:].tobytes() != _checksum(array):
+        return None
+    return array.view(np.float32).reshape(shape)
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """Return what stands before an array of this shape in numpy's ``.npy`` format."""
+    stream = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+    np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def _checksum(content: Any) -> bytes:
+    """Return what stands behind an array; numpy reads over it."""
+    return hashlib.sha256(content).digest()
 
 
 def _write_atomically(path: Path, array: NDArray[Any]) -> None:
     """Write an array so that another process sees all of it or nothing."""
+    content = np.ascontiguousarray(array)
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.save(file, array, allow_pickle=False)
+            file.write(_header(content.shape))
+            file.write(content.data)
+            file.write(_checksum(content.reshape(-1).view(np.uint8)))
         os.replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import TaskError
+from topoevo.foreign_files import read_bytes
 
 _UNSIGNED_BYTE = 0x08
 _GZIP_START = b"\x1f\x8b"
 _MOST_ITEMS = 1_000_000
 _MOST_BYTES_OF_FILE = 1 << 30
+_BYTES_AT_ONCE = 1 << 20
 
 
 def read_content(path: Path) -> bytes:
@@ -28,11 +30,11 @@ def read_content(path: Path) -> bytes:
         If the file cannot be read or is larger than 1 GiB.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES_OF_FILE:
-            raise TaskError(f"{path}: is larger than 1 GiB, which no file of this data set is")
-        return path.read_bytes()
+        return read_bytes(path, most_bytes=_MOST_BYTES_OF_FILE)
     except OSError as error:
         raise TaskError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise TaskError(f"{path}: {error}") from error
 
 
 def parse_idx(content: bytes, path: Path, *, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -61,16 +63,29 @@ def parse_idx(content: bytes, path: Path, *, item_shape: tuple[int, ...]) -> NDA
     stream: io.BufferedIOBase = gzip.GzipFile(fileobj=io.BytesIO(content)) if packed else io.BytesIO(content)
     try:
         num_items, num_bytes = _read_header(stream, path, item_shape)
-        values = stream.read(num_bytes)
+        values = np.empty(num_bytes, np.uint8)
+        found = _fill(values, stream)
         # Reading on to the end also makes gzip compare its checksum.
         surplus = bool(stream.read(1))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise TaskError(f"{path}: is truncated or corrupt gzip: {error}") from error
-    if len(values) < num_bytes:
-        raise TaskError(f"{path}: is truncated: {len(values)} of {num_bytes} values for {num_items} items")
+    except MemoryError:
+        raise TaskError(f"{path}: does not fit into memory") from None
+    if found < num_bytes:
+        raise TaskError(f"{path}: is truncated: {found} of {num_bytes} values for {num_items} items")
     if surplus:
         raise TaskError(f"{path}: has more values than the {num_bytes} its header announces")
-    return np.frombuffer(values, dtype=np.uint8).reshape(num_items, *item_shape)
+    values.flags.writeable = False
+    return values.reshape(num_items, *item_shape)
+
+
+def _fill(values: NDArray[np.uint8], stream: io.BufferedIOBase) -> int:
+    """Fill an array from a stream, piece by piece, and return how many there were; the rest takes no memory."""
+    done = 0
+    while done < len(values) and (piece := stream.read(min(_BYTES_AT_ONCE, len(values) - done))):
+        values[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
+        done += len(piece)
+    return done
 
 
 def _read_header(stream: io.BufferedIOBase, path: Path, item_shape: tuple[int, ...]) -> tuple[int, int]:

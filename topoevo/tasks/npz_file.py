@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import TaskError
-from topoevo.tasks.table_part import LARGEST_NUMBER, TablePart, not_numbers
+from topoevo.foreign_files import read_arrays, shown
+from topoevo.tasks.table_part import (
+    LARGEST_NUMBER,
+    MOST_BYTES,
+    MOST_CHARACTERS,
+    TablePart,
+    check_size,
+    not_numbers,
+)
 
 _TRAIN_NAMES = (("X", "y"), ("x_train", "y_train"), ("X_train", "y_train"))
 _TEST_NAMES = (("X_test", "y_test"), ("x_test", "y_test"), ("Xt", "yt"))
+_NAMES = (*_TRAIN_NAMES, *_TEST_NAMES)
+_NAMES_SHOWN = 10
 
 
 def read_npz(path: Path) -> tuple[TablePart, TablePart | None]:
@@ -28,21 +36,15 @@ def read_npz(path: Path) -> tuple[TablePart, TablePart | None]:
         If the file cannot be read, lacks arrays, or has arrays that are no finite numbers or do not fit together.
     """
     try:
-        if not zipfile.is_zipfile(path):
-            raise TaskError(f"{path}: is no .npz file")
-        with np.load(path, allow_pickle=False) as archive:
-            train = _find(_TRAIN_NAMES, archive.files)
-            test = _find(_TEST_NAMES, archive.files)
-            if train is None:
-                present = ", ".join(sorted(archive.files)) or "none"
-                raise TaskError(f"{path}: needs the arrays X and y (or x_train and y_train), has {present}")
-            arrays = {name: np.asarray(archive[name]) for name in (*train, *(test or ()))}
+        arrays, present = read_arrays(path, most_bytes=MOST_BYTES, wanted={name for pair in _NAMES for name in pair})
     except OSError as error:
         raise TaskError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        raise TaskError(f"{path}: is no .npz file of plain arrays: {error}") from error
-    except MemoryError as error:
-        raise TaskError(f"{path}: does not fit into memory") from error
+    except ValueError as error:
+        raise TaskError(f"{path}: is no .npz file of plain arrays: it {error}") from error
+    train, test = _find(_TRAIN_NAMES, present), _find(_TEST_NAMES, present)
+    if train is None:
+        names = ", ".join(sorted(present)[:_NAMES_SHOWN]) or "none"
+        raise TaskError(f"{path}: needs the arrays X and y (or x_train and y_train), has {shown(names)}")
     train_part = _part(path, arrays, train)
     return train_part, None if test is None else _part(path, arrays, test)
 
@@ -66,6 +68,7 @@ def _part(path: Path, arrays: dict[str, NDArray[Any]], names: tuple[str, str]) -
         raise TaskError(f"{path}: {inputs_name} has no rows")
     if len(inputs) != len(targets):
         raise TaskError(f"{path}: {inputs_name} has {len(inputs)} rows, but {targets_name} has {len(targets)}")
+    check_size(str(path), len(inputs), inputs.size // len(inputs))
     inputs = np.ascontiguousarray(inputs.reshape(len(inputs), -1 if inputs.size else 0))
     if inputs.dtype.kind == "b":
         inputs = inputs.astype(np.uint8)
@@ -75,11 +78,12 @@ def _part(path: Path, arrays: dict[str, NDArray[Any]], names: tuple[str, str]) -
             cells = [(int(row), f"{inputs_name}[:, {column}]", float(inputs[row, column])) for row, column in bad[:5]]
             raise not_numbers(str(path), cells, len(bad), "Rows are counted from 0")
     targets = targets.reshape(len(targets), -1)
-    if targets.dtype.kind == "S":
-        targets = np.char.decode(targets, "utf-8", "replace")
-    if targets.dtype.kind == "U":
-        targets = np.char.strip(targets)
     num_targets = targets.shape[1]
+    if num_targets == 0:
+        raise TaskError(f"{path}: {targets_name} has no columns")
+    check_size(str(path), len(targets), num_targets)
+    if targets.dtype.kind in "SU":
+        targets = _text(path, targets, targets_name)
     return TablePart(
         where=str(path),
         input_names=tuple(f"x{column}" for column in range(inputs.shape[1])),
@@ -88,3 +92,17 @@ def _part(path: Path, arrays: dict[str, NDArray[Any]], names: tuple[str, str]) -
         targets=targets,
         row_numbers=range(len(inputs)),
     )
+
+
+def _text(path: Path, targets: NDArray[Any], name: str) -> NDArray[Any]:
+    """Names of classes, without surrounding blanks, all of which can be written."""
+    if targets.dtype.itemsize > 4 * MOST_CHARACTERS:
+        raise TaskError(f"{path}: {name} is text of more than {MOST_CHARACTERS} characters")
+    try:
+        if targets.dtype.kind == "S":
+            targets = np.char.decode(targets, "utf-8", "replace")
+        targets = np.char.strip(targets)
+        "".join(np.unique(targets).tolist()).encode()
+    except (ValueError, SystemError):  # Cells may hold numbers that no character has.
+        raise TaskError(f"{path}: {name} is no text of Unicode") from None
+    return targets

@@ -68,11 +68,23 @@ class Table(Dataset):
             target_scaling="standardize",
             provenance={
                 "dataset": path.name,
-                "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files.values()},
+                "sha256": {file.name: _sha256(file) for file in files.values()},
                 "preprocessing": "columns of numbers",
                 "target_columns": list(train.target_names),
             },
         )
+
+
+def _sha256(path: Path) -> str:
+    """Return the checksum of a file, read piece by piece."""
+    checksum = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                checksum.update(piece)
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return checksum.hexdigest()
 
 
 def _locate(file_name: str, setting: str, data_dir: str | None) -> Path:

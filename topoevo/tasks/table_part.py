@@ -10,9 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import TaskError, did_you_mean
+from topoevo.foreign_files import has_controls, shown
 
 #: Larger numbers would be infinite in float32.
 LARGEST_NUMBER = 3e38
+#: Larger files, and arrays that take more when unpacked, are refused before they are read.
+MOST_BYTES = 2**31
+MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 10**7, 10**5, 2**28
+#: Longest name of a column or class.
+MOST_CHARACTERS = 1000
 _CELLS_SHOWN = 5
 
 
@@ -78,6 +84,42 @@ class TablePart:
             return numbers, np.abs(numbers) <= LARGEST_NUMBER
 
 
+def check_size(where: str, num_rows: int, num_columns: int) -> None:
+    """Raise a `TaskError` if a table is larger than any that networks are trained on.
+
+    Parameters
+    ----------
+    where
+        Path of the file.
+    num_rows, num_columns
+        What it has, or has at least.
+    """
+    for number, most, what in (
+        (num_columns, MOST_COLUMNS, "columns"),
+        (num_rows, MOST_ROWS, "rows"),
+        (num_rows * num_columns, MOST_CELLS, "cells"),
+    ):
+        if number > most:
+            raise TaskError(f"{where}: has more than {most} {what}")
+
+
+def check_name(where: str, name: str, what: str) -> None:
+    """Raise a `TaskError` if a name is too long, or would steer the terminal that it is shown on.
+
+    Parameters
+    ----------
+    where
+        Path of the file.
+    name, what
+        A name, and of what.
+    """
+    if len(name) > MOST_CHARACTERS or has_controls(name):
+        raise TaskError(
+            f"{where}: the name of a {what} must have at most {MOST_CHARACTERS} characters, all of them printable, "
+            f"not {shown(name)}"
+        )
+
+
 def parse_number(text: str) -> float:
     """Return the number in a cell, NaN where it is none."""
     try:
@@ -100,6 +142,9 @@ def not_numbers(where: str, cells: Sequence[tuple[int, str, object]], num_cells:
     advice
         What to do about them.
     """
-    shown = "; ".join(f"row {row}, column {column}: {content!r}" for row, column, content in cells[:_CELLS_SHOWN])
+    listed = "; ".join(
+        f"row {row}, column {column}: {shown(content) if isinstance(content, str) else repr(content)}"
+        for row, column, content in cells[:_CELLS_SHOWN]
+    )
     more = f"; and {num_cells - _CELLS_SHOWN} more" if num_cells > _CELLS_SHOWN else ""
-    return TaskError(f"{where}: {num_cells} cell(s) hold no finite number: {shown}{more}. {advice}")
+    return TaskError(f"{where}: {num_cells} cell(s) hold no finite number: {listed}{more}. {advice}")

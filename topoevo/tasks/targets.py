@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import TaskError
-from topoevo.tasks.table_part import TablePart, not_numbers
+from topoevo.foreign_files import shown
+from topoevo.tasks.table_part import TablePart, check_name, not_numbers
 from topoevo.tasks.task import Kind
 
 _FEW_VALUES = 20
@@ -71,6 +72,9 @@ class TargetCoding:
         if len(classes) == 1:
             only = _class_name(classes.tolist()[0])
             raise TaskError(f"{train.where}: all targets are of one class, {only!r}; {_CHOOSE}")
+        if has_names:
+            for name in classes.tolist():
+                check_name(train.where, name, "class")
         if 2 * len(classes) > len(values):
             raise TaskError(
                 f"{train.where}: target column {train.target_names[0]!r} has {len(classes)} different values "
@@ -98,7 +102,7 @@ class TargetCoding:
         values = numbers[:, 0] if self.classes.dtype.kind == "f" else part.targets[:, 0].astype(np.str_)
         unknown = np.setdiff1d(values, self.classes)
         if len(unknown):
-            listed = ", ".join(_class_name(value) for value in unknown[:5].tolist())
+            listed = ", ".join(shown(_class_name(value)) for value in unknown[:5].tolist())
             raise TaskError(f"{part.where}: has classes that the training rows have not: {listed}")
         return np.searchsorted(self.classes, values).astype(np.int32)
 

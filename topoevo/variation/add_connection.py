@@ -37,13 +37,13 @@ class AddConnection(Mutation):
             from_bias = genome.role[genome.source_row] == BIAS
             if np.count_nonzero(genome.enabled & ~from_bias) >= self.max_connections:
                 return None
-        pair = draw_legal_pair(genome, rng, output_connections=self.output_connections)
+        pair = draw_open_pair(genome, rng, output_connections=self.output_connections)
         if pair is None:
             return None
-        return genome.connect(*pair, tracker=tracker, weight=0.0 if self.weight == "zero" else UNSET)
+        return genome.joined(*pair, tracker=tracker, weight=0.0 if self.weight == "zero" else UNSET)
 
 
-def draw_legal_pair(
+def draw_open_pair(
     genome: Genome, rng: np.random.Generator, *, output_connections: bool = True
 ) -> tuple[int, int] | None:
     """Draw a pair of nodes that a connection may join, uniformly, without trial and error.
@@ -62,10 +62,9 @@ def draw_legal_pair(
     Returns
     -------
     (source, target) or None
-        Node ids.
+        Rows of nodes.
     """
     open_pairs = genome.graph.open_pairs(output_connections=output_connections)
     if not open_pairs.num_pairs:
         return None
-    source, target = open_pairs.pair(int(rng.integers(open_pairs.num_pairs)))
-    return int(genome.nodes["id"][source]), int(genome.nodes["id"][target])
+    return open_pairs.pair(int(rng.integers(open_pairs.num_pairs)))

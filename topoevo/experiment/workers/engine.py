@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from topoevo.errors import TopoevoError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.problem import Conditions, Evaluator
 from topoevo.genome import Genome
 from topoevo.seeds import Stream
+
+#: How often the main thread looks up while it waits.
+SECONDS_BETWEEN_LOOKS = 0.2
+#: What is running when a run is asked to stop may take so long until it is given up.
+SECONDS_OF_GRACE = 2.0
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What happened to a portion that was not computed to its end.
+
+    Parameters
+    ----------
+    reason
+        What stands in the record of the failure; the last line is one sentence.
+    overdue
+        Whether it was given up since it took too long.
+    """
+
+    reason: str
+    overdue: bool = False
+
+    @staticmethod
+    def by_timeout(seconds: float) -> Lost:
+        """Return what is said of a portion that took longer than it may.
+
+        Parameters
+        ----------
+        seconds
+            The limit.
+        """
+        return Lost(f"the evaluation took longer than evaluation_timeout, {seconds:g} seconds", overdue=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,30 +68,43 @@ class Portion:
     stream: Stream
     generation: int
 
-    def compute(self) -> list[tuple[int, Evaluation]]:
-        """Return pairs of index and evaluation."""
+    def compute(self) -> list[tuple[int, Evaluation]] | Lost:
+        """Return pairs of index and evaluation.
+
+        Whatever user code raises costs the individual, be it a request to leave the program; where there is too little
+        memory the portion is lost.
+
+        Raises
+        ------
+        TopoevoError
+            If something outside the program is wrong, for all individuals alike.
+        """
+        try:
+            return [
+                (index, self._evaluation(genome, index))
+                for index, genome in zip(self.indices, self.genomes, strict=True)
+            ]
+        except MemoryError:
+            return Lost(traceback.format_exc())
+
+    def singles(self) -> list[Portion]:
+        """Return a portion for each genome."""
         return [
-            (
-                index,
-                self.evaluator.evaluate(
-                    genome, self.shared, stream=self.stream, generation=self.generation, index=index
-                ),
-            )
+            Portion(self.evaluator, self.shared, (genome,), (index,), self.stream, self.generation)
             for index, genome in zip(self.indices, self.genomes, strict=True)
         ]
 
-
-@dataclass(frozen=True)
-class Lost:
-    """A portion whose worker ended or was given up before it was done.
-
-    Parameters
-    ----------
-    reason
-        What happened, in a sentence that stands in the record of the failure.
-    """
-
-    reason: str
+    def _evaluation(self, genome: Genome, index: int) -> Evaluation:
+        """One evaluation, or why there is none."""
+        started = time.perf_counter()
+        try:
+            return self.evaluator.evaluate(
+                genome, self.shared, stream=self.stream, generation=self.generation, index=index
+            )
+        except (TopoevoError, MemoryError):
+            raise
+        except BaseException:  # Also sys.exit: an individual's failure is a result; the run goes on.
+            return Evaluation.failed(traceback.format_exc(), time.perf_counter() - started)
 
 
 class Engine(Protocol):
@@ -82,5 +130,47 @@ class Engine(Protocol):
         portions
             Those to be started first come first.
         on_wait
-            Called in this thread at least every .2 s; may raise to give up, after which nothing is waited for.
+            Called in this thread at least every .2 s. It may raise: then nothing more is started, what arrives within
+            two seconds is yielded still, and the error is raised (`Patience`).
+
+        Raises
+        ------
+        TopoevoError
+            From a portion, or since the engine cannot go on.
         """
+
+
+class Patience:
+    """Asks whether to go on; after a no, what is running gets some more seconds.
+
+    Parameters
+    ----------
+    on_wait
+        Raises where the answer is no.
+    """
+
+    def __init__(self, on_wait: Callable[[], None]) -> None:
+        self._on_wait = on_wait
+        self._error: BaseException | None = None
+        self._until = 0.0
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing more is to be started."""
+        return self._error is not None
+
+    def look(self) -> None:
+        """Ask, unless the answer was no before; then raise what was raised, once the time is up."""
+        if self._error is not None:
+            if time.monotonic() > self._until:
+                raise self._error
+            return
+        try:
+            self._on_wait()
+        except BaseException as error:
+            self._error, self._until = error, time.monotonic() + SECONDS_OF_GRACE
+
+    def end(self) -> None:
+        """Raise what was raised, if anything was."""
+        if self._error is not None:
+            raise self._error

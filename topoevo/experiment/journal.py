@@ -1,0 +1,282 @@
+"""Finished evaluations of the generation under way, on the disk, so that an interruption does not repeat them.
+
+A journal is text, one record a line, each behind a hash of itself; the first record says what file it is. It lies
+beside the checkpoints and goes with the last checkpoint that could lead to its generation.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.evolution import Evaluation
+from topoevo.genome import Genome
+from topoevo.seeds import Stream
+
+FORMAT = "topoevo-journal"
+VERSION = 1
+#: Evaluations are on the disk about this long after they are finished; shorter generations never get there.
+SECONDS_BETWEEN_WRITES = 1.0
+#: Letters that a line may have besides the weights; longer reports of failures are not kept.
+_MAX_WORDS = 1 << 20
+#: Places besides those of the population that a journal may hold.
+_MAX_INDEX = 16
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the random numbers of an evaluation come from, within a generation.
+
+    Parameters
+    ----------
+    stream, index
+        Part of their address.
+    num_epochs
+        Of a training that has another length than those of a generation; else 0.
+    """
+
+    stream: Stream
+    index: int
+    num_epochs: int = 0
+
+
+class Journal:
+    """The evaluations of one generation as they come, and those of an earlier process.
+
+    Parameters
+    ----------
+    folder
+        Where checkpoints lie; None keeps nothing.
+    generation
+        Number of the generation.
+    genomes
+        Its members, which bound what is read.
+    say
+        Told what is wrong with the file of an earlier process, or why none can be written.
+
+    Attributes
+    ----------
+    seconds
+        Duration of the run when the last evaluation of an earlier process was finished; 0 if there is none.
+    """
+
+    def __init__(
+        self, folder: Path | None, generation: int, genomes: Sequence[Genome], *, say: Callable[[str], None]
+    ) -> None:
+        self.seconds = 0.0
+        self._say = say
+        self._generation = generation
+        self._path = None if folder is None else path_of(folder, generation)
+        self._file: IO[bytes] | None = None
+        self._found: dict[Place, tuple[str, Evaluation]] = {}
+        self._waiting: list[tuple[Place, Genome, Evaluation, float]] = []
+        self._next_write = time.monotonic() + SECONDS_BETWEEN_WRITES
+        #: Bytes of the file that are right; what follows is replaced.
+        self._length = 0
+        if self._path is not None and self._path.exists():
+            self._read(self._path, genomes)
+
+    def known(self, place: Place, genome: Genome) -> Evaluation | None:
+        """Return the evaluation of a genome by an earlier process, or None."""
+        digest, evaluation = self._found.get(place, ("", None))
+        if evaluation is None or digest != genome.digest:
+            return None
+        fits = evaluation.weights is None or len(evaluation.weights) == len(genome.connections)
+        return evaluation if fits else None
+
+    def add(self, place: Place, genome: Genome, evaluation: Evaluation, *, seconds: float) -> None:
+        """Keep an evaluation, in memory until the next `save`.
+
+        Parameters
+        ----------
+        place, genome, evaluation
+            What was evaluated, and the outcome.
+        seconds
+            Duration of the run until now.
+        """
+        if self._path is not None:
+            self._waiting.append((place, genome, evaluation, seconds))
+
+    def save(self, *, now: bool = False) -> None:
+        """Write what waits if it has waited long enough, or `now`."""
+        if not self._waiting or not (now or time.monotonic() >= self._next_write):
+            return
+        assert self._path is not None
+        content = b"".join(
+            line for waiting in self._waiting if len(line := _line(_record(*waiting))) < _limit(waiting[1])
+        )
+        self._waiting.clear()
+        try:
+            if self._file is None:
+                self._file = self._opened(self._path)
+            self._file.write(content)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self.close()
+            self._path = None
+            self._say(f"what is evaluated cannot be kept until the next checkpoint: {error.strerror or error}")
+        self._next_write = time.monotonic() + SECONDS_BETWEEN_WRITES
+
+    def close(self) -> None:
+        """Close the file; what waits is given up."""
+        self._waiting.clear()
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def delete(self) -> None:
+        """Close and delete the file."""
+        self.close()
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    def _opened(self, path: Path) -> IO[bytes]:
+        """The file, whose end is that of the last record that is right."""
+        path.parent.mkdir(exist_ok=True)
+        file = path.open("r+b" if self._length else "wb")
+        file.truncate(self._length)
+        file.seek(self._length)
+        if not self._length:
+            file.write(_line(self._head))
+        return file
+
+    @property
+    def _head(self) -> dict[str, Any]:
+        """The first record."""
+        return {"format": FORMAT, "version": VERSION, "generation": self._generation}
+
+    def _read(self, path: Path, genomes: Sequence[Genome]) -> None:
+        """Take over what an earlier process has written, up to the first record that is not right."""
+        limit = max(map(_limit, genomes), default=0)
+        try:
+            with path.open("rb") as file:
+                while line := file.readline(limit):
+                    if len(line) < limit and not line.endswith(b"\n"):
+                        break  # The process was killed while it wrote.
+                    record = _content(line)
+                    if self._length:
+                        self._take(record, len(genomes))
+                    elif record != self._head:
+                        raise ValueError("it is not the journal of this generation and version")
+                    self._length = file.tell()
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            self._say(f"warning: {path} is damaged; {len(self._found)} evaluations before that are used ({error})")
+
+    def _take(self, record: dict[str, Any], size: int) -> None:
+        """Take over one record."""
+        place = Place(Stream[record["stream"]], record["index"], record["num_epochs"])
+        most = size if place.stream is Stream.LEARNING else _MAX_INDEX
+        is_address = type(place.index) is int and type(place.num_epochs) is int
+        if not is_address or not 0 <= place.index < most or len(self._found) >= size + _MAX_INDEX:
+            raise ValueError("there is no such individual")
+        accuracy, weights = record["accuracy"], record["weights"]
+        evaluation = Evaluation(
+            reward=_number(record["reward"]),
+            best_reward=_number(record["best_reward"]),
+            accuracy=None if accuracy is None else _number(accuracy),
+            weights=None if weights is None else _weights(weights),
+            seconds=_number(record["seconds"]),
+            failure=record["failure"],
+        )
+        if not isinstance(evaluation.failure, str | None):
+            raise ValueError("a reason is no text")
+        self._found[place] = (record["genome"], evaluation)
+        self.seconds = max(self.seconds, _number(record["run_seconds"]))
+
+
+def path_of(folder: Path, generation: int) -> Path:
+    """Return where the journal of a generation lies."""
+    return folder / f"journal-{generation:06d}.jsonl"
+
+
+def delete_journals(folder: Path, *, before: int) -> None:
+    """Delete the journals of generations that no checkpoint leads to any more.
+
+    Parameters
+    ----------
+    folder
+        Where checkpoints lie.
+    before
+        The first generation whose journal stays.
+    """
+    for path in folder.glob("journal-*.jsonl"):
+        number = path.stem.removeprefix("journal-")
+        if number.isdecimal() and int(number) < before:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _record(place: Place, genome: Genome, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
+    """An evaluation as JSON, every number bit for bit."""
+    weights = evaluation.weights
+    return {
+        "stream": place.stream.name,
+        "index": place.index,
+        "num_epochs": place.num_epochs,
+        "genome": genome.digest,
+        "reward": _bits(evaluation.reward),
+        "best_reward": _bits(evaluation.best_reward),
+        "accuracy": None if evaluation.accuracy is None else _bits(evaluation.accuracy),
+        "seconds": _bits(evaluation.seconds),
+        "failure": evaluation.failure,
+        "weights": None if weights is None else base64.b64encode(weights.astype("<f4").tobytes()).decode(),
+        "run_seconds": _bits(seconds),
+    }
+
+
+def _limit(genome: Genome) -> int:
+    """Letters that a record of this genome may have."""
+    return _MAX_WORDS + 6 * len(genome.connections)
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    """A record behind its hash."""
+    text = json.dumps(record).encode()
+    return _hash(text) + b" " + text + b"\n"
+
+
+def _content(line: bytes) -> dict[str, Any]:
+    """The record in a line."""
+    check, _, text = line.rstrip(b"\n").partition(b" ")
+    if check != _hash(text):
+        raise ValueError("a record is not what was written")
+    record = json.loads(text)
+    if not isinstance(record, dict):
+        raise ValueError("a record is not what was written")
+    return record
+
+
+def _hash(text: bytes) -> bytes:
+    """Eight bytes in hexadecimal digits."""
+    return hashlib.blake2b(text, digest_size=8).hexdigest().encode()
+
+
+def _bits(number: float) -> str:
+    """The bits of a number in hexadecimal digits; those of every NaN, too."""
+    return struct.pack(">d", number).hex()
+
+
+def _number(bits: str) -> float:
+    """The number with these bits."""
+    number: float = struct.unpack(">d", bytes.fromhex(bits))[0]
+    return number
+
+
+def _weights(text: str) -> NDArray[np.float32]:
+    """The weights in a record."""
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)

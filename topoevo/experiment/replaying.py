@@ -1,0 +1,66 @@
+"""One evaluation once more, as the run has made it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from topoevo.evolution import Evaluation
+from topoevo.experiment.failure import failure_of
+from topoevo.experiment.judging import judging_of
+from topoevo.experiment.params import Params
+from topoevo.genome import Genome
+from topoevo.rollouts import RolloutError
+from topoevo.seeds import Stream
+from topoevo.tasks.environments.environment import Environment
+from topoevo.tasks.task import Task
+
+
+def evaluated_again(
+    genome: Genome,
+    params: Params,
+    task: Task | Environment,
+    *,
+    stream: Stream,
+    generation: int,
+    index: int,
+    say: Callable[[str], None],
+    debug: bool = False,
+) -> Evaluation:
+    """Return the evaluation at one address, made in this process.
+
+    Parameters
+    ----------
+    genome
+        As it went into the evaluation.
+    params, task
+        Settings and data of the run.
+    stream, generation, index
+        Address of the random numbers.
+    say
+        Is told what takes long before the evaluation begins.
+    debug
+        Whether Python's debugger is entered where an exception is raised; afterwards it is a failure as any other.
+    """
+    evaluator, problem = judging_of(params, task)
+    evaluator.prepare(say)
+    shared = problem.shared(stream, generation)
+    shared.prepare()
+    if not debug:
+        return evaluator.evaluate(genome, shared, stream=stream, generation=generation, index=index)
+    started = time.perf_counter()
+    try:
+        return evaluator.attempt(genome, shared, stream=stream, generation=generation, index=index)
+    except Exception as error:
+        traceback.print_exc()
+        _examine(error.__cause__ if isinstance(error, RolloutError) and error.__cause__ else error)
+        return Evaluation.failed(failure_of(error), time.perf_counter() - started)
+
+
+def _examine(error: Any) -> None:
+    """Enter the debugger where an exception was raised."""
+    import pdb
+
+    pdb.post_mortem(error.__traceback__)
