@@ -13,7 +13,9 @@ and compares operands; the own one needs nothing.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import math
 import os
 import random
 import re
@@ -33,6 +35,16 @@ from typing import Any, NoReturn
 _WATCHED = (
     "/topoevo/", "/zipfile", "/gzip.py", "/csv.py", "/json/", "/yaml/", "/numpy/lib/_format", "/numpy/lib/format",
 )  # fmt: skip
+#: The same for atheris, in modules.
+_INSTRUMENTED = (
+    "topoevo.foreign_files", "topoevo.reporting", "topoevo.experiment", "topoevo.commands", "topoevo.trained_network",
+    "topoevo.genome.validation", "topoevo.tasks.csv_file", "topoevo.tasks.npz_file", "topoevo.tasks.idx",
+    "topoevo.tasks.table", "topoevo.tasks.targets", "topoevo.tasks.cache", "gzip", "zipfile", "yaml", "numpy.lib",
+)  # fmt: skip
+_COMPILED = (
+    "topoevo.genome.compiled_graph", "topoevo.kernels.compiled", "topoevo.kernels.shared_weights",
+    "topoevo.rollouts.simulating", "topoevo.tasks.environments.snake", "topoevo.tasks.environments.cartpole_swingup",
+)  # fmt: skip
 _SECONDS_EACH = 20
 #: Address space beyond that of the program.
 _MORE_BYTES = 3 * 2**29
@@ -42,6 +54,10 @@ _WORDS = (
     b"9" * 400, b"1e39", b"\"\\ud800\"", b"\xff", b"\x00", b"\x1b[2J", b"\xef\xbb\xbf", b"\r", b"\n", b"\"", b"'", b",",
     b"[", b"]", b"{", b"}", b"[[[[[[", b"{\"a\":", b"&a ", b"*a", b"!!python/object:os.system ", b"---\n", b"\\u0000",
     b"PK\x05\x06", b"PK\x03\x04", b"\x93NUMPY", b"'O'", b"|O8", b"\xff\xff\xff\xff", b"..", b"/etc/passwd", b"inf",
+)  # fmt: skip
+_VALUES: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2, 2**31, 2**63, 10**30, 10**400, 0.5, -0.0, 1e39, 1e-300, 1e308, math.nan, math.inf,
+    "", "a", "\ud800", "\x1b[2J", "x" * 2000, "../../x", "t.csv", "mnist", "os:x", [], [[]], {}, {"a": {}}, [None],
 )  # fmt: skip
 
 
@@ -122,8 +138,36 @@ def _replace_token(data: bytearray, others: list[bytes], rng: random.Random) -> 
         data[token.start() : token.end()] = rng.choice((rng.choice(_WORDS), other[0]))
 
 
+def _change_json(data: bytearray, others: list[bytes], rng: random.Random) -> None:
+    """Change, leave out or repeat one value of JSON; text that is none loses a bit."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return _flip(data, others, rng)
+    places = [(content, None)]
+    for parent, _ in places:
+        if isinstance(parent, dict | list):
+            places += [
+                (parent[key], (parent, key)) for key in (parent if isinstance(parent, dict) else range(len(parent)))
+            ]
+    _, (parent, key) = rng.choice([place for place in places if place[1] is not None] or [(None, ([0], 0))])
+    other = rng.choice((*_VALUES, rng.choice(places)[0]))
+    kind = rng.randrange(4)
+    if kind == 0:
+        del parent[key]
+    elif kind == 1 and isinstance(parent, list):
+        parent.insert(key, other)
+    elif kind == 1:
+        parent[rng.choice(("a", "edges", "options", "task", ""))] = other
+    else:
+        parent[key] = other
+    data[:] = json.dumps(content).encode()
+    return None
+
+
 _BREAKS: tuple[Callable[[bytearray, list[bytes], random.Random], None], ...] = (
     _truncate, _flip, _flip, _overwrite, _delete, _duplicate, _insert, _splice, _replace_token, _replace_token,
+    _change_json, _change_json, _change_json,
 )  # fmt: skip
 
 
@@ -280,8 +324,11 @@ def with_atheris(name: str, *, inputs: int, seed: int, folder: Path, out: Path) 
     """
     import atheris
 
+    # What numba compiles must stay as it is, and so must be there before.
+    for compiled in _COMPILED:
+        importlib.import_module(compiled)
     # Before the readers are imported: their code is rewritten so that it tells where it goes.
-    with atheris.instrument_imports(include=["topoevo", "gzip", "csv", "yaml"]):
+    with atheris.instrument_imports(include=list(_INSTRUMENTED)):
         trial = Trial(name, folder, out)
     corpus = _made(folder / "corpus")
     for number, content in enumerate(trial.real):
@@ -353,7 +400,7 @@ def main() -> None:
     for name in READERS:
         words = ["--reader", name, "--inputs", str(-(-given.inputs // len(READERS))), "--seed", str(given.seed)]
         words += ["--engine", given.engine, "--out", str(given.out)]
-        done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        done = subprocess.run([sys.executable, __file__, *words], capture_output=True)
         try:
             row = json.loads(done.stdout.splitlines()[-1])
         except (IndexError, ValueError):

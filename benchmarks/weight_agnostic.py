@@ -114,7 +114,7 @@ def generation_rows(data_dir: str, num_generations: int) -> list[dict[str, Any]]
     settings = {"data_dir": data_dir, "num_generations": num_generations, "num_workers": 1, "test_every": 10**6}
     params = load_params(MNIST_PARAMS, settings, family="wann")
     experiment = Experiment(params, load_task_of(params))
-    with Workers(params.num_workers, params.joblib_backend) as workers:
+    with Workers.from_params(params) as workers:
         records = [experiment.step(workers) for _ in range(num_generations)]
     print(f"\na generation of {params.population_size} on MNIST, seconds; published (prettyNeatWann): 20")
     print(

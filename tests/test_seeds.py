@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from topoevo.seeds import Stream, generator
+from topoevo.seeds import Stream, generator, generators
 
 
 def draws(*address: int) -> bytes:
@@ -40,3 +42,24 @@ def test_the_numbers_never_change() -> None:
 def test_negative_addresses_are_refused(address: tuple[int, ...]) -> None:
     with pytest.raises((ValueError, OverflowError)):
         generator(*address)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.one_of(st.integers(0, 2**63 - 1), st.sampled_from([2**32 - 1, 2**32, 2**127, 2**128, 2**200])),
+    st.sampled_from(Stream),
+    st.integers(0, 2**32 - 1),
+    st.lists(st.one_of(st.integers(0, 99), st.integers(0, 2**32 - 1)), max_size=5),
+)
+def test_generators_of_several_are_those_of_each(seed: int, stream: Stream, generation: int, indices: list[int]) -> None:
+    together = list(generators(seed, stream, generation, indices))
+    assert [one.bit_generator.state for one in together] == [
+        generator(seed, stream, generation, index).bit_generator.state for index in indices
+    ]
+
+
+@pytest.mark.parametrize("address", [(-1, 0, [0]), (0, -1, [0]), (0, 0, [-1]), (0, 0, [2**32])])
+def test_addresses_of_several_are_not_wrapped(address: tuple[int, int, list[int]]) -> None:
+    seed, generation, indices = address
+    with pytest.raises((ValueError, OverflowError)):
+        list(generators(seed, Stream.SHARED, generation, indices))

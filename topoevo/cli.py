@@ -5,16 +5,16 @@ Everything that a user can get wrong arrives here as `TopoevoError` and becomes 
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
+from contextlib import suppress
 from typing import NoReturn
 
 from topoevo import __version__
+from topoevo.commands.signals import Terminated, interrupted_by_signals
 from topoevo.errors import ParamsError, TopoevoError, did_you_mean
 
 #: Exit codes besides 0.
@@ -66,51 +66,37 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "topoevo") -> in
         # A console that does not know a letter of a path or class shows its code instead of failing.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    handler = signal.getsignal(signal.SIGINT)
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and handler is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _on_interrupt)
-        sys.unraisablehook = _on_unraisable
+    code = _code_of(words, prog)
+    threads = sys.modules.get("topoevo.experiment.workers.threads")
+    if threads is not None and threads.num_hanging():
+        atexit.register(_leave_with, code)
+    return code
+
+
+def _code_of(words: list[str], prog: str) -> int:
+    """Run one command and return its exit code."""
     try:
-        return _dispatch(words, prog)
+        with interrupted_by_signals():
+            return _dispatch(words, prog)
     except TopoevoError as error:
         sys.stdout.flush()
         print(_error_text(str(error)), file=sys.stderr)
         return _USER_ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print("\ninterrupted", file=sys.stderr)
-        return _INTERRUPTED
+        return 128 + interruption.number if isinstance(interruption, Terminated) else _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, for example `head`; there is nobody left to tell.
         sys.stderr.close()
         return _FAILED
-    finally:
-        if is_main and signal.getsignal(signal.SIGINT) is _on_interrupt:
-            signal.signal(signal.SIGINT, handler)
-            sys.unraisablehook = sys.__unraisablehook__
 
 
-def _on_interrupt(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C as usual; but an import that is cut short would leave a traceback of Python's own, so the program ends."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            _leave()
-        frame = frame.f_back
-    raise KeyboardInterrupt
-
-
-def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """Leave on a Ctrl-C in a callback of the compiler or a finalizer, where Python would report it and go on."""
-    if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        _leave()
-    sys.__unraisablehook__(unraisable)
-
-
-def _leave() -> NoReturn:
-    """End the program where an exception cannot."""
-    sys.stderr.write("\ninterrupted\n")
-    sys.stderr.flush()
-    os._exit(_INTERRUPTED)
+def _leave_with(code: int) -> NoReturn:
+    """Leave while evaluations hang in threads, which cannot be ended otherwise and would disturb Python's own end."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _dispatch(words: list[str], prog: str) -> int:

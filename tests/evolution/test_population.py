@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+import pickle
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -74,3 +75,15 @@ def test_digest_sees_genomes_weights_rewards_and_order(population: Population, e
 def test_digest_does_not_see_the_clock(population: Population) -> None:
     assert changed(population, 1, seconds=99.0).digest == population.digest
     assert len(population.digest) == 16
+
+
+@pytest.mark.parametrize("weights", [None, [], [0.1, -0.0, math.nan, math.inf]])
+def test_an_evaluation_travels_bit_for_bit(weights: list[float] | None) -> None:
+    array = None if weights is None else np.array(weights, np.float32)
+    sent = Evaluation(-0.1, 2.5, None, array, 0.3, None if weights else "no weights")
+    got = pickle.loads(pickle.dumps(sent))
+    assert [getattr(got, f.name) for f in fields(sent) if f.name != "weights"] == [-0.1, 2.5, None, 0.3, sent.failure]
+    if array is None:
+        assert got.weights is None
+    else:
+        assert (got.weights.dtype, got.weights.tobytes()) == (np.float32, array.tobytes())

@@ -11,6 +11,7 @@ import pytest
 from topoevo.activations import ACTIVATIONS
 from topoevo.errors import GenomeError
 from topoevo.genome import CONNECTION_DTYPE, NODE_DTYPE, Genome, InnovationTracker, Role
+from topoevo.genome.genes import CONNECTION_LAYOUT, NODE_LAYOUT, UNSET
 
 SEEDS = range(12)
 
@@ -268,6 +269,20 @@ def test_pickle_keeps_every_bit_and_drops_caches(evolve) -> None:
     assert not loaded.connections.flags.writeable
 
 
+def test_a_gene_travels_as_its_bytes(evolve) -> None:
+    genome = evolve(5, num_mutations=200)
+    genes = genome.nodes.nbytes + genome.connections.nbytes
+    assert genes < len(pickle.dumps(genome, pickle.HIGHEST_PROTOCOL)) < genes + 100
+
+
+def test_rows_are_packed_as_they_lie_in_the_tables() -> None:
+    node, connection = (7, Role.OUTPUT, 3), (2**31 - 1, 5, -6, -0.1, True)
+    assert NODE_LAYOUT.pack(*node) == np.array([node], NODE_DTYPE).tobytes()
+    assert CONNECTION_LAYOUT.pack(*connection) == np.array([connection], CONNECTION_DTYPE).tobytes()
+    unset = (1, 2, 3, UNSET, False)
+    assert CONNECTION_LAYOUT.pack(*unset) == np.array([unset], CONNECTION_DTYPE).tobytes()
+
+
 # -- digest -----------------------------------------------------------------------------------------------------
 
 
@@ -329,6 +344,7 @@ def test_layers_are_longest_paths(evolve, seed: int) -> None:
     last = max(inner.values()) + 1
     expected = [inner.get(node, last) for node in genome.nodes["id"].tolist()]
     assert genome.layers().tolist() == expected
+    assert genome.num_layers == last + 1
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -362,6 +378,16 @@ def test_a_dead_end_and_an_orphan_do_not_count() -> None:
     orphan = genome.connect(2, 4, tracker=tracker).without_connection(3)  # only the bias leads to 4
     assert orphan.complexity.hidden == 0
     assert (orphan.complexity.connections, orphan.complexity.biases) == (1, 1)
+
+
+def test_a_cycle_has_no_size() -> None:
+    genome, _ = hand_made()
+    connections = genome.connections.copy()
+    connections["source"][-1], connections["target"][-1] = connections["target"][-2], connections["source"][-2]
+    cyclic = Genome(genome.nodes, connections)
+    for ask in (lambda: cyclic.complexity, lambda: cyclic.num_layers):
+        with pytest.raises(GenomeError, match="cycle"):
+            ask()
 
 
 def test_to_networkx_says_everything(evolve) -> None:

@@ -25,7 +25,7 @@ def test_inserted_is_what_numpy_inserts(dtype: np.dtype, count: int, places: lis
     places = sorted(min(place, count) for place in places)
     rows, new = random_rows(dtype, count, 0), random_rows(dtype, len(places), 1)
     before = rows.tobytes()
-    result = inserted(rows, places, new)
+    result = inserted(rows, places, new.tobytes())
     assert result.tobytes() == np.insert(rows, places, new).tobytes()
     assert result.dtype == dtype
     assert not result.flags.writeable

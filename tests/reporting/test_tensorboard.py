@@ -99,7 +99,7 @@ def test_what_runs_again_is_in_no_file_twice(script, tmp_path, torn):
     (path,) = (tmp_path / "tb").iterdir()
     if torn:
         path.write_bytes(path.read_bytes()[:-torn])
-    run(script, tmp_path, 8, first_generation=3)
+    run(script, tmp_path, 8, first_generation=4)
     whole = tmp_path / "whole"
     run(script, whole, 8)
     assert raw_steps(tmp_path / "tb") == raw_steps(whole / "tb")

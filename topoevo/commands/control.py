@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import signal
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from topoevo.commands.loading import on_this_machine
 from topoevo.commands.parser import Parser
-from topoevo.commands.signals import stopped_by_signals
+from topoevo.commands.signals import exit_code, stopped_by_signals
 from topoevo.errors import CheckpointError, ParamsError
 from topoevo.experiment.data import check_task, load_samples_of
 from topoevo.experiment.params import Params, load_params
 from topoevo.experiment.yaml_file import resolve_scalar
+from topoevo.foreign_files import plain
 from topoevo.reporting.run_directory import RunDirectory
 
 if TYPE_CHECKING:
+    from topoevo.reporting.run_result import RunResult
     from topoevo.tasks.task import Task
 
 #: Flags that are settings too, and read and checked as such.
@@ -51,7 +52,7 @@ def control_command(words: list[str], prog: str) -> int:
     for name in ("num_controls", "num_epochs", "num_workers"):
         if name in overrides:
             overrides[name] = resolve_scalar(overrides[name])
-    params = load_params(run.params, overrides)
+    params = on_this_machine(load_params(run.params, overrides))
     if params.is_weight_agnostic or params.env_name is not None:
         raise ParamsError(
             f"{run.shown()}: its networks were not trained on samples, there is nothing to compare; topoevo evaluate "
@@ -96,22 +97,22 @@ def compare(run: RunDirectory, params: Params, task: Task, *, num_epochs: int | 
         raise ParamsError(f"the data has changed since the run in {run.shown()}: scores would not compare")
     measure = "test_accuracy" if task.kind == "classification" else "test_rmse"
     experiment = ControlExperiment(
-        params, task, champion.genome, recorded=result["champion"].get(measure), num_epochs=num_epochs
+        params, task, champion.genome, recorded=getattr(result.champion, measure), num_epochs=num_epochs
     )
     console = ControlsConsole()
     console.say(
         f"\ncomparing the champion ({champion.genome.complexity.connections} connections) with {params.num_controls} "
         f"{WORDS[params.control]} networks, {count(experiment.num_epochs, 'epoch')} each, {params.learning_rule}"
     )
-    with stopped_by_signals(experiment.stop):
+    with stopped_by_signals(experiment.stop, say=console.say):
         try:
             with closing(console):
                 comparison = experiment.run(on_message=console.say, on_progress=console.on_progress)
         except Interrupted as interruption:
             again = f"topoevo control {shlex.quote(run.shown())} --kind {params.control}"
             console.say(f"\nInterrupted: nothing was written. To begin again: {again}")
-            return 128 + signal.Signals[str(interruption)]
-        files = write_comparison(run, comparison, params, task_name=task.name, step=result.get("generations", 0))
+            return exit_code(str(interruption))
+        files = write_comparison(run, comparison, params, task_name=task.name, step=result.generations)
     for line in comparison_lines(comparison, params):
         console.say(line)
     console.say("\nFiles")
@@ -120,20 +121,18 @@ def compare(run: RunDirectory, params: Params, task: Task, *, num_epochs: int | 
     return 0
 
 
-def _check_finished(run: RunDirectory) -> dict[str, Any]:
+def _check_finished(run: RunDirectory) -> RunResult:
     """The result of a run, which must be over and have a champion."""
-    try:
-        result: dict[str, Any] = json.loads(run.result.read_text("utf-8"))
-        status, champion = result["status"], result["champion"]
-    except FileNotFoundError:
-        raise CheckpointError(f"{run.shown()}: the run is not finished: {_how_to_go_on(run)}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{run.result}: is not readable: {error}") from None
-    if status == "failed":
-        raise CheckpointError(f"{run.shown()}: the run has failed: {result.get('reason') or 'run.log says why'}")
-    if status != "finished":
-        raise CheckpointError(f"{run.shown()}: the run is not finished but {status}: {_how_to_go_on(run)}")
-    if champion is None or not run.champion.exists():
+    from topoevo.reporting.run_result import read_result
+
+    result = read_result(run)
+    if result is None:
+        raise CheckpointError(f"{run.shown()}: the run is not finished: {_how_to_go_on(run)}")
+    if result.status == "failed":
+        raise CheckpointError(f"{run.shown()}: the run has failed: {plain(result.reason or 'run.log says why')}")
+    if result.status != "finished":
+        raise CheckpointError(f"{run.shown()}: the run is not finished but {result.status}: {_how_to_go_on(run)}")
+    if result.champion is None or not run.champion.exists():
         raise CheckpointError(f"{run.shown()}: the run has no champion to compare")
     return result
 

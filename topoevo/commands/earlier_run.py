@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from topoevo.commands.loading import check_module, cluster_problems, on_this_machine
+from topoevo.errors import ParamsError
 from topoevo.experiment.data import check_task, load_task_of
 from topoevo.experiment.params import Params, load_params
 from topoevo.experiment.yaml_file import resolve_scalar
@@ -21,6 +23,7 @@ _FLAGS = {
     "test_file": "path of the second table, if it has moved",
     "num_workers": "networks evaluated at the same time; -1 uses every core",
     "joblib_backend": "what evaluates them",
+    "scheduler_address": "where the scheduler of a cluster listens; never that of the run unless it is given",
 }
 
 
@@ -36,6 +39,7 @@ def add_run_flags(parser: argparse.ArgumentParser, *names: str) -> None:
     """
     for name in ("data_dir", "dataset", "test_file", *names):
         parser.add_argument(f"--{name}", help=_FLAGS[name])
+    parser.add_argument("--env_name", help="that of the run, once more, where it is of a module that is to be imported")
 
 
 def load_run(run: RunDirectory, given: argparse.Namespace) -> tuple[Params, Task | Environment]:
@@ -58,7 +62,14 @@ def load_run(run: RunDirectory, given: argparse.Namespace) -> tuple[Params, Task
         for name in _FLAGS
         if (value := getattr(given, name, None)) is not None
     }
+    if "joblib_backend" in overrides:
+        overrides = {"scheduler_address": None} | overrides
     params = load_params(run.params, overrides).model_copy(update={"resume": None})
+    if "scheduler_address" not in overrides:
+        params = on_this_machine(params)
+    elif problems := cluster_problems(params):
+        raise ParamsError("\n".join(problems))
+    check_module(params.env_name, given.env_name, run.shown())
     print(f"loading {params.env_name or params.dataset} ...", flush=True)
     task = load_task_of(params, lambda text: print(text, flush=True))
     check_task(params, task)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from topoevo.commands.signals import stopped_by_signals
+from topoevo.commands.loading import check_module, check_scheduler, cluster_problems
+from topoevo.commands.signals import exit_code, stopped_by_signals
 from topoevo.errors import CheckpointError, ParamsError, TopoevoError
 from topoevo.experiment.data import (
     check_origin,
@@ -22,10 +22,12 @@ from topoevo.experiment.params import Params, load_params
 from topoevo.tasks.task import Task
 
 if TYPE_CHECKING:
+    from topoevo.experiment.checkpoint import Checkpoint
     from topoevo.experiment.experiment import Experiment
     from topoevo.experiment.founder import Founder
     from topoevo.experiment.records import Observer
     from topoevo.experiment.training import Training
+    from topoevo.experiment.training_checkpoint import TrainingCheckpoint
     from topoevo.reporting import ConsoleObserver, RunDirectory
     from topoevo.tasks.base import Progress
     from topoevo.tasks.environments.environment import Environment
@@ -91,8 +93,6 @@ def resume_command(words: list[str], prog: str) -> int:
 
 def _run_new(params: Params, name: str) -> int:
     """A run from generation 0, or from the first epoch, in a folder of its own."""
-    from topoevo.experiment.experiment import Experiment
-    from topoevo.experiment.training import Training
     from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
     console = ConsoleObserver()
@@ -102,21 +102,13 @@ def _run_new(params: Params, name: str) -> int:
         RunDirectory.check(params)
     except ParamsError as error:
         problems.append(str(error))
+    problems += cluster_problems(params)
     params, task, founder = _prepared(params, problems, console.on_message)
     if problems or task is None:
         raise ParamsError("\n".join(problems))
     directory = RunDirectory.create(params, name=name)
     observers = make_observers(directory, console)
-    experiment: Experiment | Training
-    if isinstance(task, Task) and not params.evolves:
-        experiment = Training(
-            params, task, founder=founder, observers=observers, checkpoint_folder=directory.checkpoint
-        )
-    else:
-        experiment = Experiment(
-            params, task, founder=founder, observers=observers, checkpoint_folder=directory.checkpoint
-        )
-    return _run(experiment, console)
+    return _run(_made(params, task, founder, observers, directory), console)
 
 
 def _prepared(
@@ -159,6 +151,7 @@ def _problems_outside(params: Params) -> list[str]:
         RunDirectory.check(params)
     except ParamsError as error:
         problems.append(str(error))
+    problems += cluster_problems(params)
     if params.env_name is not None or params.data_dir is not None or find_dataset(params.dataset).is_file:
         _prepared(params, problems)
     return problems
@@ -166,49 +159,92 @@ def _problems_outside(params: Params) -> list[str]:
 
 def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> int:
     """A run from its last checkpoint on."""
-    from topoevo.experiment.checkpoint import Checkpoint
-    from topoevo.experiment.experiment import Experiment
-    from topoevo.experiment.training import Training
-    from topoevo.experiment.training_checkpoint import TrainingCheckpoint
     from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 
     folder = Path(str(overrides["resume"])).expanduser()
     directory = RunDirectory.open(folder).locked()
+    cluster = {name: overrides[name] for name in ("joblib_backend", "scheduler_address") if name in overrides}
+    if "joblib_backend" in cluster:
+        overrides = {"scheduler_address": None} | overrides
     before = load_params(params_file or directory.params, {"resume": overrides["resume"]}, family=family)
+    check_scheduler(before.scheduler_address, bool(cluster), directory.shown())
+    check_module(before.env_name, overrides.pop("env_name", None), directory.shown())
     _check_resumable(before, [name for name in overrides if name != "resume"])
     params = load_params(params_file or directory.params, overrides, family=family)
     params = params.model_copy(update={"resume": None})
-    warnings: list[str] = []
-    checkpoint: Checkpoint | TrainingCheckpoint
-    if before.evolves:
-        checkpoint = Checkpoint.read_last(directory.checkpoint, on_damaged=warnings.append)
-        done, length = checkpoint.population.generation, "num_generations"
-    else:
-        checkpoint = TrainingCheckpoint.read_last(directory.checkpoint, on_damaged=warnings.append)
-        done, length = checkpoint.epoch, "num_epochs"
-    if done >= getattr(params, length):
+    if problems := cluster_problems(params):
+        raise ParamsError("\n".join(problems))
+    notices: list[str] = []
+    checkpoint = _last_checkpoint(before, directory, notices)
+    length = "num_generations" if before.evolves else "num_epochs"
+    done = 0 if checkpoint is None else checkpoint.num_done
+    # A run that was killed after its last checkpoint has no result yet.
+    if done >= getattr(params, length) and directory.status == "finished":
         advice = f"; add --{length} {2 * done} to go on" if length in resumable_settings(before) else ""
         unit = length.removeprefix("num_").removesuffix("s" if done == 1 else "")
         raise CheckpointError(f"{folder} has finished its {done} {unit}{advice}")
     console = ConsoleObserver()
     console.on_message(f"loading {params.env_name or params.dataset} ...")
-    task = load_task_of(params, console.on_message)
-    check_origin(checkpoint.origin, origin_of(params, task))
+    founder = None
+    if checkpoint is None:
+        wrong: list[str] = []
+        params, task, founder = _prepared(params, wrong, console.on_message)
+        if wrong or task is None:
+            raise ParamsError("\n".join(wrong))
+    else:
+        task = load_task_of(params, console.on_message)
+        check_origin(checkpoint.origin, origin_of(params, task))
     directory.go_on(params)
     observers = make_observers(directory, console)
-    for warning in warnings:
-        _tell(observers, warning)
-    experiment: Experiment | Training
-    if isinstance(checkpoint, TrainingCheckpoint) and isinstance(task, Task):
-        experiment = Training(
-            params, task, observers=observers, checkpoint=checkpoint, checkpoint_folder=directory.checkpoint
-        )
+    for notice in notices:
+        _tell(observers, notice)
+    return _run(_made(params, task, founder, observers, directory, checkpoint), console)
+
+
+def _last_checkpoint(
+    params: Params, directory: RunDirectory, notices: list[str]
+) -> Checkpoint | TrainingCheckpoint | None:
+    """Where a run goes on; None if it has no checkpoint yet. What the user should know is added to the notices."""
+    from topoevo.experiment.checkpoint import Checkpoint
+    from topoevo.experiment.training_checkpoint import TrainingCheckpoint
+
+    if not any(directory.checkpoint.glob("*.npz")) and not directory.metrics.exists():
+        notices.append("the run was stopped before its first checkpoint: beginning anew")
+        return None
+    last: Checkpoint | TrainingCheckpoint
+    if params.evolves:
+        last = Checkpoint.read_last(directory.checkpoint, on_damaged=notices.append)
     else:
-        assert isinstance(checkpoint, Checkpoint)
-        experiment = Experiment(
-            params, task, observers=observers, checkpoint=checkpoint, checkpoint_folder=directory.checkpoint
+        last = TrainingCheckpoint.read_last(directory.checkpoint, on_damaged=notices.append)
+    if last.num_done == 0:
+        unit = "generation" if params.evolves else "epoch"
+        notices.append(f"the run was stopped before the end of its first {unit}")
+    return last
+
+
+def _made(
+    params: Params,
+    task: Task | Environment,
+    founder: Founder | None,
+    observers: Sequence[Observer],
+    directory: RunDirectory,
+    checkpoint: Checkpoint | TrainingCheckpoint | None = None,
+) -> Experiment | Training:
+    """Evolution, or a training without it."""
+    from topoevo.experiment.experiment import Experiment
+    from topoevo.experiment.training import Training
+    from topoevo.experiment.training_checkpoint import TrainingCheckpoint
+
+    folder = directory.checkpoint
+    if isinstance(task, Task) and not params.evolves:
+        assert checkpoint is None or isinstance(checkpoint, TrainingCheckpoint)
+        return Training(
+            params, task, founder=founder, observers=observers, checkpoint=checkpoint, checkpoint_folder=folder
         )
-    return _run(experiment, console)
+    assert not isinstance(checkpoint, TrainingCheckpoint)
+    return Experiment(
+        params, task, founder=founder, observers=observers, checkpoint=checkpoint, checkpoint_folder=folder
+    )
 
 
 def _check_resumable(before: Params, changed: list[str]) -> None:
@@ -253,15 +289,15 @@ def _run(experiment: Experiment | Training, console: ConsoleObserver) -> int:
 
 def _ran(experiment: Experiment | Training, console: ConsoleObserver) -> int:
     """Run to the end and return the exit code."""
-    with stopped_by_signals(experiment.stop):
+    with stopped_by_signals(experiment.stop, say=console.on_message, leave=experiment.leave):
         try:
             outcome = experiment.run()
         except CheckpointError as error:
-            raise CheckpointError(f"{error}{_how_to_go_on(console.run)}") from error
+            raise CheckpointError(f"{error}{_how_to_go_on(console.run, experiment.params)}") from error
         finally:
             console.close()
     if outcome.status == "interrupted":
-        return 128 + signal.Signals[outcome.reason]
+        return exit_code(outcome.reason)
     task = experiment.task
     if outcome.status == "finished" and experiment.params.control != "none" and isinstance(task, Task):
         from topoevo.commands.control import compare
@@ -271,7 +307,7 @@ def _ran(experiment: Experiment | Training, console: ConsoleObserver) -> int:
     return _EXIT_CODES[outcome.status]
 
 
-def _how_to_go_on(run: RunDirectory | None) -> str:
+def _how_to_go_on(run: RunDirectory | None, params: Params) -> str:
     """What to do when a run has ended because of its folder, as the end of a sentence."""
     from topoevo.reporting.lines import resume_command
 
@@ -279,6 +315,4 @@ def _how_to_go_on(run: RunDirectory | None) -> str:
         return ""
     if run.lock is not None and not run.lock.holds_its_folder:
         return "; if it was moved, topoevo resume goes on with it under its new name"
-    if not any(run.checkpoint.glob("*.npz")):
-        return "; there is no checkpoint yet, so the run has to be started anew"
-    return f"; then go on: {resume_command(run)}"
+    return f", then go on: {resume_command(run, params)}"

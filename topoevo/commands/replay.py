@@ -10,6 +10,7 @@ from topoevo.commands.earlier_run import add_run_flags, load_run
 from topoevo.commands.parser import Parser
 from topoevo.errors import CheckpointError, ParamsError
 from topoevo.experiment.data import check_origin, origin_of
+from topoevo.experiment.params import load_params
 from topoevo.seeds import Stream
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def replay_command(words: list[str], prog: str) -> int:
         allow_abbrev=False,
         description="Repeat the evaluation of one individual of a run, in this process and with the same random "
         "numbers: of those in failures/, in checkpoints and in snapshots. Exits with 0 if the outcome is the recorded "
-        "one, with 1 if it is another. Nothing is written.",
+        "one or none was recorded, with 1 if it is another. Nothing is written.",
     )
     parser.add_argument("run", help="folder of the run")
     parser.add_argument("--individual", type=int, metavar="ID", help="id of the individual; without it, lists them")
@@ -36,12 +37,15 @@ def replay_command(words: list[str], prog: str) -> int:
     parser.add_argument("--pdb", action="store_true", help="enter Python's debugger where an exception is raised")
     add_run_flags(parser)
     given = parser.parse_args(words)
-    from topoevo.reporting.replayable import find_replayable, replayable_words
+    from topoevo.reporting.replayable import find_replayable, replayable_ids
     from topoevo.reporting.run_directory import RunDirectory
 
     run = RunDirectory.open(Path(given.run).expanduser())
+    if not load_params(run.params, {}).evolves:
+        raise ParamsError(f"{run.shown()}: one network was trained without evolution; topoevo verify repeats epochs")
     if given.individual is None:
-        print(f"{run.shown()}: which individual? With --individual ID, {replayable_words(run)}")
+        ids = replayable_ids(run)
+        print("\n".join([f"{run.shown()}: --individual ID may be" if ids else f"{run.shown()}: nobody can be", *ids]))
         return _SAME
     found = find_replayable(run, given.individual, given.generation)
     params, task = load_run(run, given)

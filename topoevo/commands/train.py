@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from topoevo.commands.evaluate import Ticker, say
 from topoevo.commands.loading import load_named
-from topoevo.commands.signals import stopped_by_signals
+from topoevo.commands.signals import exit_code, stopped_by_signals
 from topoevo.errors import ParamsError
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.params import load_params, option_settings
@@ -109,7 +108,7 @@ def _train_on_samples(network: TrainedNetwork, path: str, overrides: dict[str, A
     if words:
         console.on_message(words)
     training = Training(params, task, founder=founder, observers=[console])
-    with stopped_by_signals(training.stop):
+    with stopped_by_signals(training.stop, say=console.on_message):
         try:
             outcome = training.run()
         finally:
@@ -120,7 +119,7 @@ def _train_on_samples(network: TrainedNetwork, path: str, overrides: dict[str, A
         write_network(out, genome, facts=facts, feedback=feedback_of(genome, params))
         print(f"\n{out}")
     if outcome.status == "interrupted":
-        return 128 + signal.Signals[outcome.reason]
+        return exit_code(outcome.reason)
     return 0 if outcome.status == "finished" else 1
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topoevo.commands.earlier_run import add_run_flags, load_run
 from topoevo.commands.parser import Parser
-from topoevo.commands.signals import stopped_by_signals
+from topoevo.commands.signals import exit_code, stopped_by_signals
 from topoevo.errors import CheckpointError, ParamsError, TopoevoError
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def verify_command(words: list[str], prog: str) -> int:
         help=f"how many to repeat from the seed (default {_DEFAULT_COUNT})",
     )  # fmt: skip
     parser.add_argument("--all", action="store_true", help="repeat all of them")
-    add_run_flags(parser, "num_workers", "joblib_backend")
+    add_run_flags(parser, "num_workers", "joblib_backend", "scheduler_address")
     given = parser.parse_args(words)
     if given.count < 0:
         raise ParamsError(f"--generations: {given.count} is not allowed, must be at least 0")
@@ -59,7 +58,7 @@ def verify_command(words: list[str], prog: str) -> int:
             comparisons = list(_printed(_comparisons(verification, run, params, task, count), params))
         except Interrupted as interruption:
             _say("\nInterrupted: nothing was written")
-            return 128 + signal.Signals[str(interruption)]
+            return exit_code(str(interruption))
     if not comparisons:
         raise CheckpointError(f"{run.shown()}: there is nothing in {run.metrics.name} that could be compared")
     return _conclusion(comparisons, run, params)

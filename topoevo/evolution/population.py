@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +56,13 @@ class Individual:
 
     def evaluated(self, evaluation: Evaluation) -> Individual:
         """Return this individual with an evaluation."""
-        return replace(self, evaluation=evaluation)
+        # Half the time of `dataclasses.replace`.
+        return Individual(
+            self.id, self.parents, self.born, self.operators, self.genome, evaluation, founded=self.founded
+        )
 
+
+_LITTLE_ENDIAN = np.dtype("<f4")
 
 #: What selection can maximize, by name.
 _OBJECTIVES: dict[str, Callable[[Individual], float]] = {
@@ -111,7 +117,7 @@ class Population:
         for member in self.members:
             content.update(member.genome.digest.encode())
             if member.evaluation is not None:
-                content.update(np.float64(member.evaluation.reward).astype("<f8").tobytes())
+                content.update(struct.pack("<d", member.evaluation.reward))
                 if member.evaluation.weights is not None:
-                    content.update(member.evaluation.weights.astype("<f4").tobytes())
+                    content.update(member.evaluation.weights.astype(_LITTLE_ENDIAN, copy=False).tobytes())
         return content.hexdigest()

@@ -14,7 +14,7 @@ from topoevo.evolution.newcomers import Newcomers
 from topoevo.evolution.population import Individual, Population
 from topoevo.evolution.selection import tournament
 from topoevo.genome import Genome, InnovationTracker
-from topoevo.seeds import Stream, generator
+from topoevo.seeds import Stream, generator, generators
 from topoevo.variation import Mutation
 
 
@@ -80,8 +80,9 @@ class Reproduction:
             for elite in ranked[:num_elites]
         ]
         num_newcomers = 0 if self.newcomers is None else self.num_newcomers
-        for index in range(num_elites, size - num_newcomers):
-            rng = generator(seed, Stream.REPRODUCTION, generation, index)
+        indices = range(num_elites, size - num_newcomers)
+        addressed = generators(seed, Stream.REPRODUCTION, generation, indices)
+        for index, rng in zip(indices, addressed, strict=True):
             parent = breeding[tournament(len(breeding), self.tournament_size, rng)]
             genome, operators = mutate(self.passed_on(parent), self.mutations, self.num_mutations, tracker, rng)
             members.append(

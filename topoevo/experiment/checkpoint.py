@@ -48,6 +48,8 @@ class Checkpoint:
         Of the last evaluated population.
     origin
         JSON values that must be the same when the run goes on: settings, and where the data comes from.
+    founder
+        Genome whose mutated copies newcomers are; None if there are no newcomers, or random ones.
     """
 
     population: Population
@@ -58,6 +60,12 @@ class Checkpoint:
     seconds: float
     digest: str
     origin: dict[str, Any]
+    founder: Genome | None = None
+
+    @property
+    def num_done(self) -> int:
+        """Finished generations."""
+        return self.population.generation
 
     def write(self, folder: Path, *, kept: int = 2) -> None:
         """Write the checkpoint into `folder`, and delete all but the newest.
@@ -87,8 +95,11 @@ class Checkpoint:
             "digest": self.digest,
             "origin": self.origin,
             "confirmed": sorted(self.confirmed),
+            "has_founder": self.founder is not None,
             "champion": None,
         }
+        if self.founder is not None:
+            individuals.append(Individual(0, (), 0, (), self.founder))
         if self.champion is not None:
             individuals.append(self.champion.individual)
             meta["champion"] = {
@@ -133,6 +144,7 @@ class Checkpoint:
             )
             assert train is not None
             champion = Champion(individuals.pop(), meta.champion.generation, train, validation, test)
+        founder = individuals.pop().genome if meta.has_founder else None
         return Checkpoint(
             Population(meta.generation, tuple(individuals)),
             InnovationTracker(meta.next_node, meta.next_innovation),
@@ -142,6 +154,7 @@ class Checkpoint:
             meta.seconds,
             meta.digest,
             meta.origin.model_dump(),
+            founder,
         )
 
     @staticmethod
@@ -223,6 +236,7 @@ class _Meta(Checked):
     digest: str
     origin: Origin
     confirmed: list[str]
+    has_founder: bool = False
     champion: _Champion | None
     individuals: list[_Individual]
 
@@ -248,7 +262,7 @@ def checked(model: type[_Model], content: Mapping[str, Any]) -> _Model:
 
 def _check_counters(genomes: Sequence[Genome], meta: _Meta) -> None:
     """Raise unless there is a genome for everybody, all for one task, and new ids and numbers will be new."""
-    num_alive = len(meta.individuals) - (meta.champion is not None)
+    num_alive = len(meta.individuals) - (meta.champion is not None) - meta.has_founder
     if len(genomes) != len(meta.individuals) or num_alive < 1:
         raise CheckpointError(f"has {len(genomes)} genomes of {len(meta.individuals)} individuals")
     if len({(genome.num_inputs, genome.num_outputs) for genome in genomes}) > 1:

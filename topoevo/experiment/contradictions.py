@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from topoevo.activations import ACTIVATIONS
 from topoevo.evolution.reproduction import fraction_of
+from topoevo.experiment import backends
 from topoevo.kernels import obstacle
 from topoevo.learning import LEARNING_RULES
 from topoevo.learning.optimizers import WITH_MOMENTUM
@@ -341,6 +342,13 @@ def _computation(settings: Settings) -> Iterator[Contradiction]:
     """Of backends and workers."""
     if settings.num_workers == 0:
         yield Contradiction(("num_workers",), "num_workers 0 is not allowed, must be at least 1, or -1 for every core")
+    backend, address = settings.joblib_backend, settings.scheduler_address
+    if address is not None and backend not in backends.CLUSTERS:
+        yield Contradiction(
+            ("scheduler_address", "joblib_backend"),
+            f"scheduler_address {address!r} is not allowed with joblib_backend {backend}, which needs no scheduler;"
+            f" must be {' or '.join(backends.CLUSTERS)}",
+        )
     asked = next((name for name in ("use_cuda", "use_torch") if getattr(settings, name)), "kernel")
     value = settings.kernel if asked == "kernel" else "true"
     if asked != "kernel" and settings.kernel == "reference":

@@ -308,7 +308,7 @@ class ControlExperiment:
             on_progress(done, len(genomes))
 
         on_progress(0, len(genomes))
-        with Workers(params.num_workers, params.joblib_backend) as workers:
+        with Workers.from_params(params, on_message) as workers:
             workers.evaluate(
                 self._evaluator,
                 genomes,

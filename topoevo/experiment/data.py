@@ -88,6 +88,8 @@ _RESUMABLE = (
     "num_controls",
     "num_workers",
     "joblib_backend",
+    "scheduler_address",
+    "evaluation_timeout",
     "data_dir",
     # A table may have moved; that it is still the same is checked by its content.
     "dataset",

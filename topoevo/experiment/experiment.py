@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from topoevo.errors import CheckpointError
-from topoevo.evolution import Evaluation, Individual, Population
-from topoevo.evolution.descent import population_of, tracker_after
-from topoevo.evolution.newcomers import MutatedCopies, Newcomers
-from topoevo.evolution.reproduction import Reproduction, fraction_of, initial_population
+from topoevo.evolution import Evaluation, Population
+from topoevo.evolution.reproduction import fraction_of
 from topoevo.evolution.selection import ranking
-from topoevo.experiment.checkpoint import Checkpoint
+from topoevo.experiment.archive import state_files
+from topoevo.experiment.championship import CONFIRMING, Championship
+from topoevo.experiment.checkpoint import PREFIX, Checkpoint
 from topoevo.experiment.data import check_origin, check_task, origin_of
 from topoevo.experiment.evaluators import DIVERGED
-from topoevo.experiment.founder import Founder, random_networks
+from topoevo.experiment.evolving import first_generation, objectives_of, reproduction_of
+from topoevo.experiment.founder import Founder
+from topoevo.experiment.journal import Journal, Place, delete_journals
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
-from topoevo.experiment.records import Champion, Failure, GenerationRecord, Observer, Outcome, TaskScore, announce_end
+from topoevo.experiment.records import Champion, Failure, GenerationRecord, Observer, Outcome, announce_end
 from topoevo.experiment.weight_agnostic import UNDEFINED
 from topoevo.experiment.workers import Workers
 from topoevo.genome import Genome, InnovationTracker
-from topoevo.kernels import Kernel, load_kernel
-from topoevo.learning import LEARNING_RULES
-from topoevo.seeds import Stream, generator
+from topoevo.seeds import Stream
 from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironment
 from topoevo.tasks.task import Task
-from topoevo.variation import MUTATIONS
-
-#: Addresses within the stream of confirmations; 0 is that of the minibatches.
-_CONFIRMING, _FINAL = 1, 2
 
 
 class Interrupted(BaseException):
-    """The user or the system has asked the run to stop; raised between two evaluations, never inside one.
+    """The user or the system has asked the run to stop; raised where nothing is half done.
 
     Parameters
     ----------
@@ -85,60 +84,35 @@ class Experiment:
         self.founder = "" if founder is None else founder.words
         self._checkpoint_folder = checkpoint_folder
         self._evaluator, self._problem = judging_of(params, task)
-        operators = {name: MUTATIONS[name] for name in params.mutation_probabilities()}
-        mutations = {name: operator(**params.options_of(operator)) for name, operator in operators.items()}
-        probabilities = {mutations[name]: p for name, p in params.mutation_probabilities().items()}
-        self._newcomers: Newcomers = (
-            random_networks(params, task.num_inputs, task.num_outputs)
-            if founder is None
-            else MutatedCopies(founder.genome, probabilities)
-        )
-        self._reproduction = Reproduction(
-            mutations=probabilities,
-            cull_ratio=params.cull_ratio,
-            elite_ratio=params.elite_ratio,
-            tournament_size=params.tournament_size,
-            num_mutations=params.num_mutations_per_generation,
-            inherit_weights=params.inherit_weights,
-            newcomers=self._newcomers,
-            num_newcomers=params.num_newcomers,
-        )
+        if checkpoint is not None and checkpoint.founder is not None:
+            founder = Founder.of("the first network", checkpoint.founder)
+        self._founder = founder
+        self._reproduction = reproduction_of(params, task, founder)
         self._started = time.perf_counter()
-        # Once in this process, before several workers ask for it.
-        self._evaluator.prepare(self._say)
+        self._is_prepared = False
         self._stop_reason = ""
-        self._resumable: Checkpoint | None = None
-        self._champion: Champion | None = None
-        self._confirmed: frozenset[str] = frozenset()
         self._num_evaluations = 0
         self._digest = ""
-        if checkpoint is not None:
-            self._tracker = checkpoint.tracker
-            self._champion = checkpoint.champion
-            self._confirmed = checkpoint.confirmed
-            self._num_evaluations = checkpoint.num_evaluations
-            self._digest = checkpoint.digest
-            self._next = checkpoint.population
-            self._started -= checkpoint.seconds
-        elif founder is not None:
-            self._tracker = tracker_after(founder.genome)
-            self._next = population_of(
-                founder.genome,
-                params.population_size,
-                mutations=self._reproduction.mutations,
-                tracker=self._tracker,
-                seed=params.seed,
-            )
+        self._championship = Championship(
+            params,
+            self._problem,
+            champion=None if checkpoint is None else checkpoint.champion,
+            confirmed=frozenset() if checkpoint is None else checkpoint.confirmed,
+            passed_on=self._reproduction.passed_on,
+            announce=self._announce_champion,
+            announce_failure=self._announce_failure,
+        )
+        if checkpoint is None:
+            self._tracker, self._next = first_generation(params, self._reproduction, founder)
         else:
-            self._tracker = InnovationTracker()
-            self._next = initial_population(
-                params.population_size, self._newcomers, tracker=self._tracker, seed=params.seed
-            )
-
-    @property
-    def kernel(self) -> Kernel:
-        """The backend."""
-        return load_kernel(self.params.kernel_name)
+            self._tracker, self._next = checkpoint.tracker, checkpoint.population
+            self._num_evaluations, self._digest = checkpoint.num_evaluations, checkpoint.digest
+            self._started -= checkpoint.seconds
+        #: The state after the last finished generation, and whether it is on the disk; two threads may want to save it.
+        self._state = self._present_state() if checkpoint is None else checkpoint
+        self._is_saved = checkpoint is not None
+        self._saving = threading.Lock()
+        self._journal = self._journal_of(())
 
     @property
     def genomes(self) -> tuple[Genome, ...]:
@@ -146,9 +120,9 @@ class Experiment:
         return tuple(member.genome for member in self._next.members)
 
     def stop(self, reason: str) -> None:
-        """Ask the run to stop as soon as the evaluations under way are done; safe to call from a signal handler.
+        """Ask the run to stop soon; safe to call from a signal handler or another thread.
 
-        What is finished of the present generation is given up, so that the run goes on exactly where it can.
+        Evaluations under way get two seconds to finish. They and those that are finished count when the run goes on.
 
         Parameters
         ----------
@@ -156,6 +130,22 @@ class Experiment:
             What happened, in a few words.
         """
         self._stop_reason = reason
+
+    def leave(self, reason: str) -> None:
+        """Save the last finished generation and say that the run was interrupted, while its own thread may be stuck.
+
+        To be called from another thread, before the program ends at once.
+
+        Parameters
+        ----------
+        reason
+            What happened, in a few words.
+        """
+        with contextlib.suppress(CheckpointError):
+            self._write_checkpoint()
+        outcome = self._outcome("interrupted", reason)
+        for observer in self.observers:
+            observer.on_leave(outcome)
 
     def step(self, workers: Workers) -> GenerationRecord:
         """Return the record of one more generation.
@@ -165,14 +155,17 @@ class Experiment:
         workers
             Pool that evaluates.
         """
+        self._prepare()
         started = time.perf_counter()
         population = self._evaluate(self._next, workers)
         evaluated = time.perf_counter()
-        objectives = self._objectives(population.generation)
+        objectives = objectives_of(self.params, population.generation)
         order = ranking(population.objectives(*objectives), crowding=self.params.crowding)
         ranked = time.perf_counter()
-        before = self._champion
-        self._crown(population)
+        before = self._championship.champion
+        self._championship.hold(
+            population, lambda genome, shared, **address: self._confirm(workers, genome, shared, **address)
+        )
         confirmed = time.perf_counter()
         self._next = self._reproduction.next_generation(
             population,
@@ -187,8 +180,8 @@ class Experiment:
             population=population,
             order=order,
             objectives=objectives,
-            champion=self._champion,
-            crowned=self._champion is not before,
+            champion=self._championship.champion,
+            crowned=self._championship.champion is not before,
             num_failures=sum(
                 member.evaluation is None or bool(member.evaluation.failure) for member in population.members
             ),
@@ -205,54 +198,72 @@ class Experiment:
 
     def run(self) -> Outcome:
         """Return how the run ended, after all generations that the settings ask for."""
-        status, reason, repeats = "finished", "", False
-        done = self.num_done
+        outcome: Outcome | None = None
         error: Exception | None = None
         try:
+            self._prepare()
             for observer in self.observers:
                 observer.on_start(self)
-            with Workers(self.params.num_workers, self.params.joblib_backend) as workers:
-                while done < self.params.num_generations:
-                    record = self.step(workers)
-                    done += 1
-                    self._finish_generation(record)
-                    self._check_stop()
-                    if record.num_failures == len(record.population.members):
-                        status, reason, repeats = "failed", self._why_all_failed(record), True
-                        break
-                else:
-                    self._finish_champion()
+            self._write_checkpoint()
+            self._check_stop()
+            with Workers.from_params(self.params, self._say) as workers:
+                outcome = self._evolved(workers)
         except Interrupted as interruption:
-            status, reason = "interrupted", str(interruption)
+            outcome = self._outcome("interrupted", str(interruption))
         except CheckpointError as problem:
-            status, reason, error = "failed", str(problem), problem
+            outcome, error = self._outcome("failed", str(problem)), problem
         except Exception as unexpected:  # Told to the observers, so that files say how the run ended; raised below.
-            status, reason, error = "failed", f"{type(unexpected).__name__}: {unexpected}", unexpected
+            outcome, error = self._outcome("failed", f"{type(unexpected).__name__}: {unexpected}"), unexpected
         try:
             self._write_checkpoint()
         except CheckpointError as problem:
             if error is None:
-                status, reason, error = "failed", str(problem), problem
-        outcome = Outcome(
-            status,
-            reason,
-            done,
-            self._num_evaluations,
-            time.perf_counter() - self._started,
-            self._digest,
-            self._champion,
-            repeats=repeats,
-        )
+                outcome, error = self._outcome("failed", str(problem)), problem
         error = error or announce_end(self.observers, outcome)
         if error is not None:
             raise error
+        if outcome.status == "finished" and self._checkpoint_folder is not None:
+            delete_journals(self._checkpoint_folder)
         return outcome
 
-    @property
-    def _weights_evolve(self) -> bool:
-        """Whether the weights of an individual are its own, like its topology."""
-        learns = LEARNING_RULES[self.params.learning_rule].changes_weights
-        return self.params.inherit_weights and not learns and not self.params.is_weight_agnostic
+    def _evolved(self, workers: Workers) -> Outcome:
+        """How the run ended, unless it was interrupted."""
+        while self._next.generation < self.params.num_generations:
+            record = self.step(workers)
+            if record.num_failures == len(record.population.members):
+                for observer in self.observers:
+                    observer.on_generation(record)
+                # It is the same again when the run goes on, unless something outside it has changed.
+                self._journal.delete()
+                return replace(
+                    self._outcome("failed", self._why_all_failed(record)),
+                    generations=record.generation + 1,
+                    evaluations=record.num_evaluations,
+                    digest=record.digest,
+                    repeats=True,
+                )
+            self._finish_generation(record)
+            self._check_stop()
+        self._finish_champion(workers)
+        return replace(self._outcome("finished"), champion=self._championship.champion)
+
+    def _outcome(self, status: str, reason: str = "") -> Outcome:
+        """How the run ended: with the last finished generation."""
+        return Outcome(
+            status,
+            reason,
+            self._state.population.generation,
+            self._state.num_evaluations,
+            time.perf_counter() - self._started,
+            self._state.digest,
+            self._state.champion,
+        )
+
+    def _prepare(self) -> None:
+        """Compile what is needed, once in this process, before several workers ask for it."""
+        if not self._is_prepared:
+            self._evaluator.prepare(self._say)
+            self._is_prepared = True
 
     # -- parts of a generation ----------------------------------------------------------------------------------
 
@@ -263,24 +274,34 @@ class Experiment:
 
     def _evaluate(self, population: Population, workers: Workers) -> Population:
         """The population with evaluations."""
-        shared = self._problem.shared(Stream.SHARED, population.generation)
-        total = len(population.members)
-        done = 0
+        generation, total = population.generation, len(population.members)
+        genomes = [member.genome for member in population.members]
+        shared = self._problem.shared(Stream.SHARED, generation)
+        self._journal = self._journal_of(genomes)
+        known = self._journal.known_members(genomes)
+        if known:
+            self._say(f"{len(known)} of {total} evaluations of generation {generation} are done already")
+        done = len(known)
 
         def on_result(index: int, evaluation: Evaluation) -> None:
             nonlocal done
             done += 1
+            self._journal.add(Place(Stream.LEARNING, index), genomes[index], evaluation, seconds=self._seconds)
             for observer in self.observers:
-                observer.on_evaluation(population.generation, done, total)
+                observer.on_evaluation(generation, done, total)
 
-        evaluations = workers.evaluate(
-            self._evaluator,
-            [member.genome for member in population.members],
-            shared,
-            generation=population.generation,
-            on_result=on_result,
-            on_wait=self._check_stop,
-        )
+        try:
+            evaluations = workers.evaluate(
+                self._evaluator,
+                genomes,
+                shared,
+                generation=generation,
+                known=known,
+                on_result=on_result,
+                on_wait=self._on_wait,
+            )
+        finally:
+            self._journal.save(now=bool(self._stop_reason))
         self._num_evaluations += total
         members = tuple(
             member.evaluated(evaluation) for member, evaluation in zip(population.members, evaluations, strict=True)
@@ -290,130 +311,110 @@ class Experiment:
                 self._announce_failure(Failure(member, Stream.LEARNING, population.generation, index))
         return Population(population.generation, members)
 
-    def _objectives(self, generation: int) -> tuple[str, ...]:
-        """What a generation is ranked on: complexity counts in a fraction of the generations, age where it can differ.
-
-        With newcomers, the age of a line of descent keeps old lines from crowding out young ones before these have
-        been tried (Schmidt & Lipson 2011, Age-fitness Pareto optimization, GPTP VIII).
-        """
-        youth = ("youth",) if self.params.num_newcomers else ()
-        rng = generator(self.params.seed, Stream.RANKING, generation)
-        if rng.random() < self.params.p_complexity_objective:
-            evolved_bias = self.params.bias and self.params.bias_connections == "evolved"
-            return ("reward", "simplicity_with_biases" if evolved_bias else "simplicity", *youth)
-        if youth:
-            return ("reward", *youth)
-        return ("reward", "best_reward") if self.params.is_weight_agnostic else ("reward",)
-
-    def _crown(self, population: Population) -> None:
-        """Train the generation's best once more on fresh random numbers; crown it if it is still better.
-
-        Without the second training, the champion would be the luckiest instead of the best. Where weights evolve and
-        nothing is learned, the candidate keeps its weights.
-        """
-        candidate = max(population.members, key=lambda member: member.reward)
-        evaluation = candidate.evaluation
-        if self._weights_evolve:
-            candidate = replace(candidate, genome=self._reproduction.passed_on(candidate))
-        # Whoever has left the population does not come back; remembering the others is enough.
-        self._confirmed &= {member.genome.digest for member in population.members}
-        if evaluation is None or evaluation.failure or candidate.genome.digest in self._confirmed:
-            return
-        self._confirmed |= {candidate.genome.digest}
-        generation = population.generation
-        shared = self._problem.shared(Stream.CONFIRMATION, generation)
-        again = self._evaluator.evaluate(
-            candidate.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=_CONFIRMING
-        )
-        self._num_evaluations += 1
-        if again.failure or again.weights is None:
-            failed = candidate.evaluated(again)
-            self._announce_failure(Failure(failed, Stream.CONFIRMATION, generation, _CONFIRMING))
-            return
-        trained = replace(candidate, genome=candidate.genome.with_weights(again.weights))
-        score = self._problem.confirmed(trained.genome, again, self.kernel)
-        contender = self._scored(Champion(trained, generation, train=score))
-        if self._champion is None or contender.selection_reward > self._champion.selection_reward:
-            self._champion = contender
-            self._announce_champion()
-
-    def _scored(self, champion: Champion) -> Champion:
-        """The champion with its score on the validation samples, if there are any."""
-        if not self._problem.has_validation:
-            return champion
-        return replace(champion, validation=self._score("validation", champion.individual))
-
-    def _score(self, part: str, individual: Individual) -> TaskScore:
-        """Score of an individual's weights on one part of the data."""
-        return self._problem.score(part, individual.genome, self.kernel)
+    def _confirm(
+        self, workers: Workers, genome: Genome, shared: Any, *, generation: int, index: int, num_epochs: int = 0
+    ) -> Evaluation:
+        """See `topoevo.experiment.championship.Confirm`."""
+        place = Place(Stream.CONFIRMATION, index, num_epochs)
+        evaluation = self._journal.known(place, genome)
+        if evaluation is None:
+            evaluation = workers.evaluate_one(
+                self._evaluator,
+                genome,
+                shared,
+                stream=Stream.CONFIRMATION,
+                generation=generation,
+                index=index,
+                on_wait=self._on_wait,
+            )
+            self._journal.add(place, genome, evaluation, seconds=self._seconds)
+            self._journal.save(now=bool(self._stop_reason))
+        self._num_evaluations += index == CONFIRMING
+        return evaluation
 
     def _finish_generation(self, record: GenerationRecord) -> None:
         """Test the champion if it is time, save, announce."""
         generation = record.generation
         if self.params.test_every and generation % self.params.test_every == 0:
-            self._test_champion()
-            record = replace(record, champion=self._champion)
+            self._championship.test()
+            record = replace(record, champion=self._championship.champion)
         for observer in self.observers:
             observer.on_generation(record)
-        self._resumable = Checkpoint(
+        self._journal.close()
+        with self._saving:
+            self._state, self._is_saved = self._present_state(), False
+        if (generation + 1) % self.params.checkpoint_every == 0:
+            self._write_checkpoint()
+
+    def _present_state(self) -> Checkpoint:
+        """What the next generation depends on."""
+        return Checkpoint(
             self._next,
             InnovationTracker(self._tracker.next_node, self._tracker.next_innovation),
-            self._champion,
-            self._confirmed,
+            self._championship.champion,
+            self._championship.confirmed,
             self._num_evaluations,
-            time.perf_counter() - self._started,
+            self._seconds,
             self._digest,
             self._origin,
+            self._founder.genome if self._founder is not None and self.params.num_newcomers else None,
         )
-        every = self.params.checkpoint_every
-        if every and (generation + 1) % every == 0:
-            self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:
         """Save the state after the last finished generation, unless that was done."""
-        if self._checkpoint_folder is not None and self._resumable is not None:
+        folder = self._checkpoint_folder
+        with self._saving:
+            if folder is None or self._is_saved:
+                return
             for observer in self.observers:
                 observer.on_checkpoint()
-            self._resumable.write(self._checkpoint_folder, kept=self.params.keep_checkpoints)
-            self._resumable = None
+            self._state.write(folder, kept=self.params.keep_checkpoints)
+            self._is_saved = True
+        # Where the newest checkpoint is damaged, the one before it leads to a generation that is journaled still.
+        (oldest, *_) = state_files(folder, PREFIX)
+        delete_journals(folder, before=int(oldest.stem.removeprefix(f"{PREFIX}-")))
+
+    def _journal_of(self, genomes: Sequence[Genome]) -> Journal:
+        """The journal of the generation that comes next."""
+        journal = Journal(self._checkpoint_folder, self._next.generation, genomes, say=self._say)
+        if journal.seconds:
+            self._started = min(self._started, time.perf_counter() - journal.seconds)
+        return journal
+
+    @property
+    def _seconds(self) -> float:
+        """Duration of the run until now."""
+        return time.perf_counter() - self._started
+
+    def _on_wait(self) -> None:
+        """Save what is finished, and see whether the run was asked to stop."""
+        self._journal.save(now=bool(self._stop_reason))
+        self._check_stop()
 
     def _check_stop(self) -> None:
         """Raise if the run was asked to stop."""
         if self._stop_reason:
             raise Interrupted(self._stop_reason)
 
-    def _finish_champion(self) -> None:
+    def _finish_champion(self, workers: Workers) -> None:
         """Train the champion to the end, if asked for, and test it."""
-        champion = self._champion
+        champion = self._championship.champion
         if champion is not None and self.params.final_epochs:
             self._say(f"training the champion for {self.params.final_epochs} more epochs ...")
-            generation = max(self.params.num_generations, 1)
-            shared = self._problem.shared(Stream.CONFIRMATION, generation, num_epochs=self.params.final_epochs)
-            again = self._evaluator.evaluate(
-                champion.individual.genome, shared, stream=Stream.CONFIRMATION, generation=generation, index=_FINAL
+            self._journal = self._journal_of([champion.individual.genome])
+            self._championship.train_to_the_end(
+                lambda genome, shared, **address: self._confirm(workers, genome, shared, **address)
             )
-            if again.weights is not None:
-                trained = replace(champion.individual, genome=champion.individual.genome.with_weights(again.weights))
-                contender = self._scored(Champion(trained, champion.generation, train=self._score("train", trained)))
-                if contender.selection_reward > champion.selection_reward:
-                    self._champion = contender
+            self._journal.close()
         if champion is not None and champion.test is None and isinstance(self.task, GymnasiumEnvironment):
             # These episodes take long, and nothing else is seen of them.
             self._say(f"testing the champion in {self.params.num_test_trials} episodes with every weight ...")
-        self._test_champion()
+        self._championship.test()
 
-    def _test_champion(self) -> None:
-        """Score the champion on the test samples, unless that was done."""
-        if self._champion is None or self._champion.test is not None:
-            return
-        self._champion = replace(self._champion, test=self._score("test", self._champion.individual))
-        self._announce_champion()
-
-    def _announce_champion(self) -> None:
+    def _announce_champion(self, champion: Champion) -> None:
         """Tell all observers about the champion."""
-        assert self._champion is not None
         for observer in self.observers:
-            observer.on_champion(self._champion)
+            observer.on_champion(champion)
 
     def _announce_failure(self, failure: Failure) -> None:
         """Tell all observers about an evaluation that has failed."""

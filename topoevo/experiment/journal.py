@@ -96,6 +96,14 @@ class Journal:
         fits = evaluation.weights is None or len(evaluation.weights) == len(genome.connections)
         return evaluation if fits else None
 
+    def known_members(self, genomes: Sequence[Genome]) -> dict[int, Evaluation]:
+        """Return evaluations of members of the generation by an earlier process, by their place in it."""
+        places = [place for place in self._found if place == Place(Stream.LEARNING, place.index)]
+        found = {
+            place.index: self.known(place, genomes[place.index]) for place in sorted(places, key=lambda one: one.index)
+        }
+        return {index: evaluation for index, evaluation in found.items() if evaluation is not None}
+
     def add(self, place: Place, genome: Genome, evaluation: Evaluation, *, seconds: float) -> None:
         """Keep an evaluation, in memory until the next `save`.
 
@@ -204,7 +212,7 @@ def path_of(folder: Path, generation: int) -> Path:
     return folder / f"journal-{generation:06d}.jsonl"
 
 
-def delete_journals(folder: Path, *, before: int) -> None:
+def delete_journals(folder: Path, *, before: int | None = None) -> None:
     """Delete the journals of generations that no checkpoint leads to any more.
 
     Parameters
@@ -212,11 +220,11 @@ def delete_journals(folder: Path, *, before: int) -> None:
     folder
         Where checkpoints lie.
     before
-        The first generation whose journal stays.
+        The first generation whose journal stays; None deletes all.
     """
     for path in folder.glob("journal-*.jsonl"):
         number = path.stem.removeprefix("journal-")
-        if number.isdecimal() and int(number) < before:
+        if number.isdecimal() and (before is None or int(number) < before):
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -273,7 +281,10 @@ def _bits(number: float) -> str:
 
 def _number(bits: str) -> float:
     """The number with these bits."""
-    number: float = struct.unpack(">d", bytes.fromhex(bits))[0]
+    content = bytes.fromhex(bits)
+    if len(content) != 8:
+        raise ValueError("a number is none")
+    number: float = struct.unpack(">d", content)[0]
     return number
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -160,7 +161,7 @@ class GenerationRecord:
         """Number of the generation, from 0."""
         return self.population.generation
 
-    @property
+    @cached_property
     def best(self) -> Individual:
         """The individual with the greatest reward, the first of them."""
         return max(self.population.members, key=lambda member: member.reward)
@@ -275,6 +276,12 @@ class Observer:
 
     def on_end(self, outcome: Outcome) -> None:
         """Hear that the run is over, whatever the reason."""
+
+    def on_leave(self, outcome: Outcome) -> None:
+        """Hear that the program ends within a second, although the run may be in the middle of something.
+
+        Called in another thread than all the others; `on_end` may come before, at the same time, or never.
+        """
 
 
 def announce_end(observers: Iterable[Observer], outcome: Outcome) -> CheckpointError | None:

@@ -46,7 +46,7 @@ def evaluated_again(
     """
     evaluator, problem = judging_of(params, task)
     evaluator.prepare(say)
-    shared = problem.shared(stream, generation)
+    shared = problem.shared(Stream.SHARED if stream is Stream.LEARNING else stream, generation)
     shared.prepare()
     if not debug:
         return evaluator.evaluate(genome, shared, stream=stream, generation=generation, index=index)

@@ -209,8 +209,17 @@ class Settings(BaseModel):
     )
 
     num_workers: int = _computation(1, "number of networks evaluated at the same time; -1 uses every core", ge=-1)
-    joblib_backend: Literal["threading", "loky"] = _computation(
-        "threading", "whether workers are threads or processes; results are the same"
+    joblib_backend: Literal["threading", "loky", "dask", "ray"] = _computation(
+        "threading", "whether workers are threads, processes, or those of a cluster; results are the same"
+    )
+    scheduler_address: Text | None = _computation(
+        None, "where the scheduler of a dask or ray cluster listens; null starts num_workers processes on this machine"
+    )
+    evaluation_timeout: float | None = _computation(
+        None,
+        "seconds after which an evaluation that does not end is tried again, and then given up; results depend on the"
+        " machine where it strikes",
+        gt=0,
     )
     kernel: Annotated[str, Names(lambda: KERNELS)] = _computation(
         "numba", "what computes networks; reference is slow and readable"

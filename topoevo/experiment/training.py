@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -85,15 +87,13 @@ class Training:
         self._checkpoint_folder = checkpoint_folder
         self._started = time.perf_counter() - (0.0 if checkpoint is None else checkpoint.seconds)
         self._stop_reason = ""
-        #: The state after the last finished epoch, and whether it is on the disk.
-        self._state, self._is_saved = checkpoint, True
         evaluator = DatasetEvaluator.from_params(params, task)
         self._kernel = evaluator.kernel
         self._data = TaskData(
             task, params.batch_size, _EPOCHS_A_LAYOUT, params.batch_size_eval, params.seed, params.shuffle
         )
         self._layout: tuple[int, SharedData] | None = None
-        prepare_compiled(self._kernel, self._say, loops=(evaluator.rule.loop,))
+        self._loop, self._is_prepared = evaluator.rule.loop, False
         if checkpoint is not None:
             founder = Founder.of("the network", checkpoint.genome)
         elif founder is None:
@@ -105,6 +105,12 @@ class Training:
         self._learner = evaluator.start(self._network, generator(params.seed, Stream.LEARNING), num_steps)
         if checkpoint is not None:
             self._learner.recall({**checkpoint.memory, "num_steps": num_steps})
+        #: The state after the last finished epoch, and whether it is on the disk; two threads may want to save it.
+        self._state = checkpoint or TrainingCheckpoint(
+            self._genome, self._learner.memory(), 0, time.perf_counter() - self._started, "", self._origin
+        )
+        self._is_saved = checkpoint is not None
+        self._saving = threading.Lock()
 
     @property
     def genomes(self) -> tuple[Genome, ...]:
@@ -121,6 +127,23 @@ class Training:
         """
         self._stop_reason = reason
 
+    def leave(self, reason: str) -> None:
+        """Save the last finished epoch and say that the run was interrupted, while its own thread may be stuck.
+
+        To be called from another thread, before the program ends at once.
+
+        Parameters
+        ----------
+        reason
+            What happened, in a few words.
+        """
+        with contextlib.suppress(CheckpointError):
+            self._write_checkpoint()
+        # To score the network takes too long, and its learner may be at work.
+        outcome = self._outcome("interrupted", reason, None)
+        for observer in self.observers:
+            observer.on_leave(outcome)
+
     def step(self, epoch: int) -> EpochRecord:
         """Return the record of one more epoch.
 
@@ -129,6 +152,7 @@ class Training:
         epoch
             Epochs that are finished.
         """
+        self._prepare()
         started = time.perf_counter()
         history = self._train(epoch)
         trained = time.perf_counter()
@@ -139,8 +163,9 @@ class Training:
         memory = self._learner.memory()
         digest = self._learned(memory["weights"]).digest
         done = time.perf_counter()
-        self._state = TrainingCheckpoint(self._genome, memory, epoch + 1, done - self._started, digest, self._origin)
-        self._is_saved = False
+        state = TrainingCheckpoint(self._genome, memory, epoch + 1, done - self._started, digest, self._origin)
+        with self._saving:
+            self._state, self._is_saved = state, False
         return EpochRecord(
             epoch=epoch + 1,
             loss=loss,
@@ -157,8 +182,10 @@ class Training:
         status, reason, repeats = "finished", "", False
         error: Exception | None = None
         try:
+            self._prepare()
             for observer in self.observers:
                 observer.on_start(self)
+            self._write_checkpoint()
             for epoch in range(self.num_done, self.params.num_epochs):
                 record = self.step(epoch)
                 for observer in self.observers:
@@ -179,22 +206,31 @@ class Training:
         except CheckpointError as problem:
             if error is None:
                 status, reason, error = "failed", str(problem), problem
-        state = self._state
-        outcome = Outcome(
+        outcome = self._outcome(status, reason, self._champion(), repeats=repeats)
+        error = error or announce_end(self.observers, outcome)
+        if error is not None:
+            raise error
+        return outcome
+
+    def _outcome(self, status: str, reason: str, champion: Champion | None, *, repeats: bool = False) -> Outcome:
+        """How the run ended: with the last finished epoch."""
+        return Outcome(
             status=status,
             reason=reason,
             generations=0,
             evaluations=0,
             seconds=time.perf_counter() - self._started,
-            digest="" if state is None else state.digest,
-            champion=None if state is None else self._champion(state),
-            epochs=0 if state is None else state.epoch,
+            digest=self._state.digest,
+            champion=champion,
+            epochs=self._state.epoch,
             repeats=repeats,
         )
-        error = error or announce_end(self.observers, outcome)
-        if error is not None:
-            raise error
-        return outcome
+
+    def _prepare(self) -> None:
+        """Compile what is needed."""
+        if not self._is_prepared:
+            prepare_compiled(self._kernel, self._say, loops=(self._loop,))
+            self._is_prepared = True
 
     # -- parts of an epoch --------------------------------------------------------------------------------------
 
@@ -231,16 +267,20 @@ class Training:
         """The genome with the weight of each edge."""
         return self._genome.with_weights(learned_weights(self._genome, self._network, weights))
 
-    def _champion(self, state: TrainingCheckpoint) -> Champion:
+    def _champion(self) -> Champion | None:
         """The network after the last finished epoch, with its scores."""
-        self._learner.recall(state.memory)
+        if self._state.epoch == 0:
+            return None
+        self._learner.recall(self._state.memory)
         individual = Individual(0, (), 0, (), self._learned(self._learner.weights))
         validation = self._score("validation") if self._data.has_validation else None
         return Champion(individual, None, self._score("train"), validation, self._score("test"))
 
     def _write_checkpoint(self) -> None:
         """Save the state after the last finished epoch, unless that was done."""
-        if self._checkpoint_folder is not None and self._state is not None and not self._is_saved:
+        with self._saving:
+            if self._checkpoint_folder is None or self._is_saved:
+                return
             for observer in self.observers:
                 observer.on_checkpoint()
             self._state.write(self._checkpoint_folder, kept=self.params.keep_checkpoints)

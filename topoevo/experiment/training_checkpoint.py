@@ -56,6 +56,11 @@ class TrainingCheckpoint:
     digest: str
     origin: dict[str, Any]
 
+    @property
+    def num_done(self) -> int:
+        """Finished epochs."""
+        return self.epoch
+
     def write(self, folder: Path, *, kept: int = 2) -> None:
         """Write the checkpoint into `folder`, and delete all but the newest.
 

@@ -151,7 +151,7 @@ class Verification:
         speaker = _Speaker(self._say)
         experiment = Experiment(self._params, self._task, founder=founder, observers=[speaker], checkpoint=checkpoint)
         self._watch(experiment)
-        with Workers(self._params.num_workers, self._params.joblib_backend) as workers:
+        with Workers.from_params(self._params, self._say) as workers:
             for _ in numbers:
                 yield experiment.step(workers).digest
 

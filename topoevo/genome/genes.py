@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from struct import Struct
 
 import numpy as np
 
@@ -32,6 +33,9 @@ CONNECTION_DTYPE = np.dtype(
         ("enabled", np.bool_),
     ]
 )
+
+#: One row of each table, as it lies in memory.
+NODE_LAYOUT, CONNECTION_LAYOUT = Struct("=ibb"), Struct("=iiif?")
 
 #: Weight of a connection that has not been given one.
 UNSET = np.float32(np.nan)

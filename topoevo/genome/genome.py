@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
 from topoevo.errors import GenomeError
-from topoevo.genome.genes import BIAS, CONNECTION_DTYPE, HIDDEN, INPUT, NODE_DTYPE, OUTPUT, UNSET, Role
+from topoevo.genome.genes import (
+    BIAS,
+    CONNECTION_DTYPE,
+    CONNECTION_LAYOUT,
+    HIDDEN,
+    INPUT,
+    NODE_DTYPE,
+    NODE_LAYOUT,
+    OUTPUT,
+    UNSET,
+    Role,
+)
 from topoevo.genome.graph import Graph
 from topoevo.genome.innovation import InnovationTracker
 from topoevo.genome.tables import editable, frozen, inserted, kept
@@ -285,7 +296,7 @@ class Genome:
             genes.append((from_bias, graph.row(bias_id), middle, UNSET if unset else 0.0))
         connections = editable(self.connections)
         connections["enabled"][row] = False
-        node = np.array([(new.node, HIDDEN, ACTIVATIONS[activation].code)], NODE_DTYPE)
+        node = NODE_LAYOUT.pack(new.node, HIDDEN, ACTIVATIONS[activation].code)
         return _extended(inserted(self.nodes, [middle], node), connections, graph, genes)
 
     def connect(
@@ -444,24 +455,22 @@ def _new_connections(genes: list[_Gene]) -> _Genes:
     return np.array([(*gene, True) for gene in genes], CONNECTION_DTYPE)
 
 
-def _places(connections: _Genes, new: _Genes) -> list[int]:
-    """Rows before which new connections are to be sorted in: mostly after the last one."""
-    if not len(connections) or connections["innovation"][-1] < new["innovation"][0]:
-        return [len(connections)] * len(new)
-    return list(connections["innovation"].searchsorted(new["innovation"]).tolist())
-
-
 def _extended(nodes: _Genes, connections: _Genes, graph: Graph, genes: list[_Gene]) -> Genome:
     """The genome of nodes and connections whose graph is known, with new genes, given by rows of nodes, sorted in."""
     genes = sorted(genes)
     source, target = [gene[1] for gene in genes], [gene[2] for gene in genes]
-    new = _new_connections([(number, graph.id[s], graph.id[t], weight) for number, s, t, weight in genes])
-    places = _places(connections, new)
-    return _with_graph(nodes, inserted(connections, places, new), graph.with_connections(places, source, target))
+    rows = [CONNECTION_LAYOUT.pack(number, graph.id[s], graph.id[t], weight, True) for number, s, t, weight in genes]
+    numbers = connections["innovation"]
+    if len(numbers) and numbers[-1] >= genes[0][0]:
+        places = numbers.searchsorted([gene[0] for gene in genes]).tolist()
+    else:
+        places = [len(numbers)] * len(genes)
+    graph = graph.with_connections(places, source, target)
+    return _with_graph(nodes, inserted(connections, places, b"".join(rows)), graph)
 
 
 def _with_graph(nodes: _Genes, connections: _Genes, graph: Graph) -> Genome:
-    """The genome of two read-only tables whose graph is known."""
-    genome = Genome(nodes, connections)
-    vars(genome)["graph"] = graph
+    """The genome of two read-only tables of the right types whose graph is known."""
+    genome = object.__new__(Genome)
+    vars(genome).update(nodes=nodes, connections=connections, graph=graph)
     return genome

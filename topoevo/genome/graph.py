@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -107,8 +108,8 @@ class Graph:
         source, target = self.source, self.target
         if place < len(self.id):
             source, target = (frozen(rows + (rows >= place).astype(np.int32)) for rows in (source, target))
-        ids = inserted(self.id, [place], np.array([node], np.int32))
-        roles = inserted(self.role, [place], np.array([role], np.int8))
+        ids = inserted(self.id, [place], struct.pack("=i", node))
+        roles = inserted(self.role, [place], struct.pack("=b", role))
         return Graph(ids, roles, source, target, self.enabled)
 
     def with_connections(self, places: Sequence[int], source: Sequence[int], target: Sequence[int]) -> Graph:
@@ -124,9 +125,9 @@ class Graph:
         return Graph(
             self.id,
             self.role,
-            inserted(self.source, places, np.array(source, np.int32)),
-            inserted(self.target, places, np.array(target, np.int32)),
-            inserted(self.enabled, places, np.array([True] * len(places))),
+            inserted(self.source, places, struct.pack(f"={len(places)}i", *source)),
+            inserted(self.target, places, struct.pack(f"={len(places)}i", *target)),
+            inserted(self.enabled, places, b"\1" * len(places)),
         )
 
     def part(self, nodes: NDArray[np.bool_], connections: NDArray[np.bool_]) -> Graph:

@@ -29,7 +29,7 @@ def editable(rows: NDArray[Any]) -> NDArray[Any]:
     return np.frombuffer(bytearray(rows), rows.dtype) if len(rows) else rows.copy()
 
 
-def inserted(rows: NDArray[Any], places: Sequence[int], new: NDArray[Any]) -> NDArray[Any]:
+def inserted(rows: NDArray[Any], places: Sequence[int], new: bytes) -> NDArray[Any]:
     """Return a read-only copy with new rows in it.
 
     Parameters
@@ -39,14 +39,16 @@ def inserted(rows: NDArray[Any], places: Sequence[int], new: NDArray[Any]) -> ND
     places
         Row before which each new one goes, ascending; ``len(rows)`` to append.
     new
-        Same dtype [num_new], contiguous; at least one.
+        The new rows, at least one, as they lie in memory.
     """
-    if places[0] == places[-1]:
-        pieces: list[Any] = [rows[: places[0]], new, rows[places[0] :]]
+    if places[0] == len(rows):
+        pieces: list[Any] = [rows, new]
+    elif places[0] == places[-1]:
+        pieces = [rows[: places[0]], new, rows[places[0] :]]
     else:
-        pieces = [rows[: places[0]]]
+        pieces, size = [rows[: places[0]]], rows.itemsize
         for index, (place, following) in enumerate(pairwise([*places, len(rows)])):
-            pieces += [new[index : index + 1], rows[place:following]]
+            pieces += [new[index * size : (index + 1) * size], rows[place:following]]
     return np.frombuffer(b"".join(pieces), rows.dtype)
 
 

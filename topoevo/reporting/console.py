@@ -20,6 +20,7 @@ from topoevo.reporting.lines import (
     file_rows,
     generation_line,
     headline,
+    resume_command,
     summary,
 )
 from topoevo.reporting.run_directory import RunDirectory
@@ -130,6 +131,13 @@ class ConsoleObserver(Observer):
             self._screen.close()
             _print_summary(self._stream, outcome, self.run, self._watched.params)
         self._stream.flush()
+
+    def on_leave(self, outcome: Outcome) -> None:
+        """Give the terminal back, and say how to go on."""
+        self.close()
+        self._print(f"\n{headline(outcome)}")
+        if self.run is not None and self._watched is not None:
+            self._print(f"to go on: {resume_command(self.run, self._watched.params)}")
 
     def close(self) -> None:
         """Give the terminal back; to be called if a run ends by an exception."""

@@ -22,7 +22,7 @@ from topoevo.experiment.records import Champion, EpochRecord, Failure, Generatio
 from topoevo.reporting.atomic import write_json
 from topoevo.reporting.failures import FailureFiles
 from topoevo.reporting.kept_population import POPULATION_NAME, write_population
-from topoevo.reporting.lines import epoch_line, generation_line, summary
+from topoevo.reporting.lines import epoch_line, generation_line, headline, summary
 from topoevo.reporting.measures import EPOCH_MEASURES, MEASURES, measures_of, measures_of_epoch, num_layers
 from topoevo.reporting.network_facts import facts_of, facts_of_individual
 from topoevo.reporting.network_file import write_network
@@ -66,6 +66,8 @@ class FilesObserver(Observer):
         self._warn = warn
         self._warned: set[str] = set()
         self._champion_waits = False
+        self._has_ended = False
+        self._saved: GenerationRecord | None = None
         self._folder_changed = False
         self._watched: Run | None = None
         self._failures: FailureFiles | None = None
@@ -123,8 +125,10 @@ class FilesObserver(Observer):
         if self._champion is not None and self._champion_waits:
             self.on_champion(self._champion)
         self._log(generation_line(record, params.num_generations))
-        if params.save_networks_every and record.generation % params.save_networks_every == 0:
-            self._save_population(record, most=None)
+        every = params.save_networks_every
+        # The last one comes before its checkpoint, after which no generation is repeated.
+        if record.generation == params.num_generations - 1 or (every and record.generation % every == 0):
+            self._save_population(record)
         if time.monotonic() >= self._next_picture:
             self._draw()
 
@@ -154,17 +158,27 @@ class FilesObserver(Observer):
         self.run.check_place()
         if outcome.champion is not None:
             self.on_champion(outcome.champion)
-            self._draw()
         # A run that was interrupted goes on, and somebody waits for it to end.
-        if self._record is not None and outcome.status != "interrupted":
-            self._save_population(self._record, most=None if params.save_networks_every else KEPT_NETWORKS)
+        if outcome.status != "interrupted":
+            self._draw()
+        if self._record is not None and self._saved is not self._record and outcome.status == "failed":
+            self._save_population(self._record)
         if outcome.champion is not None and self._champion_waits and outcome.status == "finished":
             # Without a result, the end can be repeated.
             with _writing(self.run.champion):
                 self._write_champion(outcome.champion)
         with _writing(self.run.result):
             write_json(self.run.result, result_of(outcome, seed=params.seed), durable=True)
+        self._has_ended = True
+        if outcome.status == "interrupted":
+            self._draw()
         self._log("\n".join(summary(outcome, self.run, params)))
+
+    def on_leave(self, outcome: Outcome) -> None:
+        """Write the result, unless that was done."""
+        if self._watched is not None and not self._has_ended:
+            write_json(self.run.result, result_of(outcome, seed=self._watched.params.seed), durable=True)
+            self._log(headline(outcome))
 
     def _write_champion(self, champion: Champion) -> None:
         """Write the network file of the champion."""
@@ -206,9 +220,11 @@ class FilesObserver(Observer):
             seconds = time.monotonic() - started
             self._next_picture = time.monotonic() + max(_SECONDS_BETWEEN_PICTURES, seconds / _PICTURE_RATIO)
 
-    def _save_population(self, record: GenerationRecord, *, most: int | None) -> None:
+    def _save_population(self, record: GenerationRecord) -> None:
         """Write network files of a generation, the best first; the name begins with the place in the ranking."""
         assert self._watched is not None
+        self._saved = record
+        most = None if self._watched.params.save_networks_every else KEPT_NETWORKS
         folder = self.run.networks / f"generation-{record.generation:06d}"
         with self._trying(folder):
             self.run.networks.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from topoevo.errors import CheckpointError
 
-#: Name of the file in the folder that is locked; it says who holds it, or held it last, and stays.
+#: Name of the file in the folder that is locked; it says who holds it, and stays.
 LOCK_NAME = ".lock"
 #: What systems say if another process has the lock.
 _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
@@ -40,7 +40,10 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LOCK_NAME
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        if self._path.is_symlink():
+            raise CheckpointError(f"{self._path}: is a link, which no lock is; delete it")
+        # A link that was put there since is not followed either: what it leads to would be overwritten.
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             _lock(self._descriptor)
         except OSError as error:
@@ -55,7 +58,7 @@ class FolderLock:
         with contextlib.suppress(OSError):
             _sign(self._descriptor)
         #: Gives the folder back; more than once does no harm.
-        self.release = weakref.finalize(self, os.close, self._descriptor)
+        self.release = weakref.finalize(self, _give_back, self._descriptor)
 
     @property
     def holds_its_folder(self) -> bool:
@@ -87,6 +90,13 @@ def _sign(descriptor: int) -> None:
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {host} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+
+
+def _give_back(descriptor: int) -> None:
+    """Empty and close the file of the lock."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+    os.close(descriptor)
 
 
 def _holder(descriptor: int) -> str:

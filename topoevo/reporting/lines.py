@@ -143,7 +143,7 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
     """
     folder = run.shown()
     program, tensorboard = _programs()
-    resume = resume_command(run)
+    resume = resume_command(run, params)
     # All runs under logs/ can be compared in one window.
     curves = str(LOGS) if params.out_dir is None and run.path.parent == LOGS else folder
     rows = [("watch the curves", f"{tensorboard} --logdir {shlex.quote(curves)}")]
@@ -153,17 +153,16 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
         opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
         rows.append(("see the network", f"{opener} {shlex.quote(os.path.join(folder, run.picture_svg.name))}"))
     if run.checkpoint.exists():
-        if outcome.epochs is None and outcome.generations >= params.num_generations:
+        if outcome.status == "interrupted":
+            rows.append(("go on", resume))
+        elif outcome.epochs is None and outcome.generations >= params.num_generations:
             rows.append(("evolve further", f"{resume} --num_generations {2 * params.num_generations}"))
         elif outcome.epochs is None or outcome.epochs < params.num_epochs:
             rows += [] if outcome.repeats else [("go on", resume)]
         elif "num_epochs" in resumable_settings(params):
             rows.append(("train further", f"{resume} --num_epochs {2 * params.num_epochs}"))
     if run.champion.exists():
-        acting = ""
-        if params.env_name is not None and module_of(params.env_name):
-            # A file alone must not decide which module is imported.
-            acting = f" --env_name {shlex.quote(params.env_name)}"
+        acting = _acting(params)
         rows.append(("evaluate it", f"{program} evaluate {shlex.quote(folder)}{acting}"))
         if params.env_name is not None:
             rows.append(("watch it", f"{program} play {shlex.quote(folder)}{acting}"))
@@ -173,9 +172,16 @@ def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tu
     return rows
 
 
-def resume_command(run: RunDirectory) -> str:
+def resume_command(run: RunDirectory, params: Params) -> str:
     """Return what a user types to go on with a run."""
-    return f"{_programs()[0]} resume {shlex.quote(run.shown())}"
+    return f"{_programs()[0]} resume {shlex.quote(run.shown())}{_acting(params)}"
+
+
+def _acting(params: Params) -> str:
+    """The environment as a flag, if it is of a module: a file alone must not decide which module is imported."""
+    if params.env_name is None or not module_of(params.env_name):
+        return ""
+    return f" --env_name {shlex.quote(params.env_name)}"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

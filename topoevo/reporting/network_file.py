@@ -240,9 +240,15 @@ def read_network(path: str | Path) -> NetworkFile:
         if task is not None and len(names := getattr(task, f"{name}_names")) != expected:
             raise NetworkFileError(f"{path}: graph.task has {len(names)} {name}_names for {expected} {name} nodes")
     facts = document.graph.model_dump(exclude_unset=True)
+    known = type(document.graph).model_fields
     return NetworkFile(
         genome,
-        {name: value for name, value in facts.items() if name not in ("format", "version")},
+        # Null is as good as nothing, where a later version has not added it.
+        {
+            name: value
+            for name, value in facts.items()
+            if name not in ("format", "version") and not (value is None and name in known)
+        },
         _feedback(document, path, genome.num_outputs),
     )
 

@@ -26,6 +26,8 @@ from topoevo.reporting.network_file import read_network
 from topoevo.reporting.run_directory import RunDirectory
 from topoevo.seeds import Stream
 
+#: Files that are named where there is too much to name them all.
+_MAX_SHOWN = 20
 _SNAPSHOT = re.compile(r"generation-(\d{6,18})")
 _NETWORK = re.compile(r"\d{4,18}-individual-(\d{1,18})\.json")
 #: Objects are shown with their place in memory, which is another one in every process.
@@ -146,27 +148,25 @@ def find_replayable(run: RunDirectory, individual: int, generation: int | None =
         fallback = fallback or found
     if fallback is None:
         where = "" if generation is None else f" of generation {generation}"
+        others = "; ".join(replayable_ids(run))
         raise ParamsError(
             f"--individual: the evaluation of individual {individual}{where} cannot be repeated from what is in "
-            f"{run.shown()}; {replayable_words(run)}"
+            f"{run.shown()}; {f'there is {others}' if others else 'nor can any other'}"
         )
     return fallback
 
 
-def replayable_words(run: RunDirectory) -> str:
-    """Return which evaluations of a run can be repeated, in a few lines."""
-    lines = [f"generation {one[1]}: {one[2]} (failed)" for one in failure_files(run.failure_files)[-20:]]
-    known = [
-        *((_generation_of(path.parent), path) for path in _populations(run)),
-        *((int(path.stem.rpartition("-")[2]), path) for path in state_files(run.checkpoint, PREFIX)),
-    ]
-    for generation, path in sorted(known)[-20:]:
+def replayable_ids(run: RunDirectory) -> list[str]:
+    """Return which evaluations of a run can be repeated, in words, one for each file or generation; the latest last."""
+    failures = failure_files(run.failure_files)[-_MAX_SHOWN:]
+    found = [(number, f"{identity} of generation {number} (failed)") for _, number, identity in failures]
+    paths = [(_generation_of(path.parent), path) for path in _populations(run)]
+    paths += [(int(path.stem.rpartition("-")[2]), path) for path in state_files(run.checkpoint, PREFIX)]
+    for number, path in sorted(paths)[-_MAX_SHOWN:]:
         population = _population(path)
-        if population is not None and generation == population.generation:
-            lines.append(f"generation {generation}: {_ranges(population.individuals)}")
-    if not lines:
-        return "nothing in it can be"
-    return "\n".join(["what can be:", *(f"  {line}" for line in dict.fromkeys(lines))])
+        if population is not None and number == population.generation:
+            found.append((number, f"{_ranges(population.individuals)} of generation {number}"))
+    return list(dict.fromkeys(words for _, words in sorted(found, key=lambda one: one[0])))
 
 
 def _candidates(run: RunDirectory, individual: int, generation: int | None) -> Iterator[Replayable]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shutil
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from topoevo.disk import cannot_write, delete_partial_files
 from topoevo.errors import CheckpointError, ParamsError
+from topoevo.foreign_files import decoded, parse_json, read_bytes
 from topoevo.reporting.atomic import write_atomically, write_json
 from topoevo.reporting.environment import describe_environment
 from topoevo.reporting.folder_lock import LOCK_NAME, FolderLock
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Where new runs go if ``out_dir`` is not given, relative to the working directory.
 LOGS = Path("logs")
+
+#: Longer descriptions of a machine or a result are none.
+_MAX_FACTS_BYTES = 2**24
 
 #: Files of every comparison with controls (`topoevo.experiment.controls`).
 _CONTROLS = tuple(
@@ -131,6 +134,15 @@ class RunDirectory:
         """Folder of what resuming needs."""
         return self.path / "checkpoint"
 
+    @property
+    def status(self) -> str | None:
+        """How the run ended, as ``result.json`` says; None if it has not, or cannot be read."""
+        try:
+            status = parse_json(decoded(read_bytes(self.result, most_bytes=_MAX_FACTS_BYTES)))["status"]
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        return status if isinstance(status, str) else None
+
     def controls(self, kind: str, ending: str) -> Path:
         """Return a file of a comparison with controls; `ending` is ``json``, ``csv``, ``svg`` or ``png``."""
         return self.path / f"controls-{kind}.{ending}"
@@ -234,6 +246,7 @@ class RunDirectory:
         CheckpointError
             If another process does, or the folder is not writable.
         """
+        self._check_links()
         try:
             run = replace(self, lock=FolderLock(self.path))
         except OSError as error:
@@ -268,7 +281,7 @@ class RunDirectory:
         try:
             write_atomically(self.params, params.to_yaml(), durable=True)
             try:
-                environment = json.loads(self.environment.read_text("utf-8"))
+                environment = parse_json(decoded(read_bytes(self.environment, most_bytes=_MAX_FACTS_BYTES)))
                 resumed = [*environment.get("resumed", []), describe_environment()]
             except (OSError, ValueError, AttributeError, TypeError):
                 environment, resumed = {}, [describe_environment()]
@@ -282,6 +295,32 @@ class RunDirectory:
             return str(self.path.resolve().relative_to(Path.cwd()))
         except (ValueError, OSError):
             return str(self.path)
+
+    def _check_links(self) -> None:
+        """Raise if a link would lead what is written out of the folder."""
+        try:
+            outside = self._link_outside()
+        except (OSError, RuntimeError) as error:  # The latter of a link that leads to itself.
+            raise CheckpointError(f"{self.path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        if outside is not None:
+            raise CheckpointError(
+                f"{outside}: is a link that leads out of the folder of the run, so nothing is written there; put what "
+                "it leads to in its place"
+            )
+
+    def _link_outside(self) -> Path | None:
+        """The first link in the folder that leads out of it."""
+        home = self.path.resolve()
+        folders = [self.path]
+        while folders:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_symlink():
+                        if home not in Path(entry.path).resolve().parents:
+                            return Path(entry.path)
+                    elif entry.is_dir():
+                        folders.append(Path(entry.path))
+        return None
 
     def _delete_partial_files(self) -> None:
         """Delete what processes that were killed have left half-written."""

@@ -1,14 +1,13 @@
 """A dask cluster: that of a scheduler, or one of our own on this machine.
 
 Samples are a plugin of the workers, which the scheduler hands to everyone who is there or joins, once. What dask
-scatters instead is dropped and sent again between generations. The conditions of a generation are an array of bytes that
-joblib scatters; workers get it from each other. Imported only if it is asked for.
+scatters instead is dropped and sent again between generations. The conditions of a generation are an array of bytes,
+which joblib scatters: workers get it from each other. Imported only if it is asked for.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -27,9 +26,7 @@ from topoevo.experiment.workers.parcels import Answer, Packed, Parcel, answer
 from topoevo.tasks.task import Samples
 
 _SECONDS_TO_ANSWER = 5.0
-#: A connection that is lost may come back.
-_SECONDS_TO_RECONNECT = 10.0
-_LOGGERS = ("distributed", "tornado.application", "asyncio")
+_LOGGERS = ("distributed", "tornado", "asyncio")
 
 #: Samples in this worker process, by name.
 _delivered: dict[str, Samples] = {}
@@ -79,13 +76,14 @@ class DaskEngine(JoblibEngine):
 
     def start(self) -> None:
         """Connect; see `JoblibEngine.start`."""
-        self._levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-        for name in _LOGGERS:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        # What they have to say to the user is said in other words.
+        loggers = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _LOGGERS]
+        self._levels = {name: logging.getLogger(name).level for name in loggers}
+        for name in loggers:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._cluster: Any = None
         self._client: Any = None
         self._plugins: set[str] = set()
-        self._running_at = time.monotonic()
         try:
             if self._address is None:
                 self._cluster = self._local_cluster()
@@ -96,8 +94,7 @@ class DaskEngine(JoblibEngine):
                 self._backend = config["backend"]
         except (OSError, TimeoutError, ValueError) as error:
             self.stop()
-            where = "on this machine" if self._address is None else f"at {self._address}"
-            raise WorkerError(f"no dask scheduler answers {where}: {in_one_line(error)}") from error
+            raise WorkerError(f"no dask scheduler answers {self.where}: {in_one_line(error)}") from error
 
     def _local_cluster(self) -> Any:
         """Processes on this machine that end with this one."""
@@ -160,12 +157,9 @@ class DaskEngine(JoblibEngine):
             )
         return Lost(in_one_line(error))
 
-    def check(self) -> None:
-        """Look whether the scheduler is there; see `JoblibEngine.check`."""
-        if self._client.status == "running":
-            self._running_at = time.monotonic()
-        elif time.monotonic() - self._running_at > _SECONDS_TO_RECONNECT:
-            raise WorkerError(f"the dask scheduler at {self._address or 'this machine'} does not answer any more")
+    def is_connected(self) -> bool:
+        """Return whether there is a connection to the scheduler."""
+        return bool(self._client.status == "running")
 
     def give_up(self) -> None:
         """Do nothing: what a client has asked for is forgotten when it leaves."""

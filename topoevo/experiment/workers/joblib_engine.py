@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: A portion that was sent so often without its own fault is lost.
 _MAX_SENDINGS = 10
+#: A connection that is lost may come back.
+_SECONDS_TO_RECONNECT = 10.0
 #: A cluster that does not let go in this time, in seconds, is left to itself.
 _SECONDS_TO_LEAVE = 3.0
 T = TypeVar("T")
@@ -115,11 +117,33 @@ class JoblibEngine(ABC):
         self._packing = Packing()
         self._delivery: Delivery | None = None
         self._said: set[Versions] = set()
+        self._connected_at = time.monotonic()
 
     @property
     def num_workers(self) -> int:
         """Workers when they were last counted, at least 1."""
         return max(1, self._num_workers)
+
+    @property
+    def where(self) -> str:
+        """Where the cluster is, in words."""
+        return "on this machine" if self._address is None else f"at {self._address}"
+
+    def check(self) -> None:
+        """Look after the cluster while nothing arrives.
+
+        Raises
+        ------
+        WorkerError
+            If it is gone.
+        """
+        if self.is_connected():
+            self._connected_at = time.monotonic()
+        elif time.monotonic() - self._connected_at > _SECONDS_TO_RECONNECT:
+            raise WorkerError(
+                f"the {self.name} cluster {self.where} does not answer any more; what is finished is saved: when it is"
+                " back, go on with `topoevo resume`"
+            )
 
     def __enter__(self) -> Self:
         try:
@@ -139,7 +163,7 @@ class JoblibEngine(ABC):
         """Yield every portion once, in the order of arrival; see `topoevo.experiment.workers.engine.Engine`."""
         patience = Patience(on_wait)
         self._await_workers(patience.look)
-        backend = patiently(self.backend, patience.look)
+        backend = self._ask(self.backend, patience.look)
         arrived: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         sent: dict[int, _Sent] = {}
 
@@ -172,7 +196,7 @@ class JoblibEngine(ABC):
             if sent:
                 self.give_up()
             backend.stop_call()
-            with suppress(TimeoutError):
+            with suppress(Exception):
                 self._num_workers = patiently(self.count_workers, lambda: None, timeout=SECONDS_BETWEEN_LOOKS)
         patience.end()
 
@@ -186,24 +210,39 @@ class JoblibEngine(ABC):
     def _once_more(self, one: _Sent, *, samples: bool, on_wait: Callable[[], None]) -> _Sent:
         """What is sent in place of a portion that did not arrive, after what it needs has been sent again."""
         if one.delivery is self._delivery:
-            self._delivery = patiently(lambda: self.deliver(one.delivery.packed, again=samples), on_wait)
+            self._delivery = self._ask(lambda: self.deliver(one.delivery.packed, again=samples), on_wait)
         return _Sent(one.portion, self._delivered(one.portion, on_wait), one.times + 1)
 
     def _await_workers(self, on_wait: Callable[[], None]) -> None:
         """Wait until there is at least one worker."""
-        self._num_workers = patiently(self.count_workers, on_wait)
-        if self._num_workers == 0:
-            self._say(f"waiting for workers to join the {self.name} cluster at {self._address or 'this machine'} ...")
+        self._num_workers = self._ask(self.count_workers, on_wait)
+        if self._num_workers == 0 and self._address is not None:
+            self._say(f"waiting for workers to join the {self.name} cluster {self.where} ...")
         while self._num_workers == 0:
             time.sleep(SECONDS_BETWEEN_LOOKS)
+            self._num_workers = self._ask(self.count_workers, on_wait)
+
+    def _ask(self, action: Callable[[], T], on_wait: Callable[[], None]) -> T:
+        """What an action of the cluster returns, once it is connected."""
+        while True:
+            try:
+                return patiently(action, on_wait)
+            except TopoevoError:
+                raise
+            except Exception as error:
+                if self.is_connected():
+                    raise WorkerError(
+                        f"the {self.name} cluster {self.where} has failed: {in_one_line(error)}"
+                    ) from error
+            on_wait()
+            time.sleep(SECONDS_BETWEEN_LOOKS)
             self.check()
-            self._num_workers = patiently(self.count_workers, on_wait)
 
     def _delivered(self, portion: Portion, on_wait: Callable[[], None]) -> Delivery:
         """The conditions of a portion, delivered if they have not been."""
         packed = self._packing.pack(portion.evaluator, portion.shared)
         if self._delivery is None or self._delivery.packed is not packed:
-            self._delivery = patiently(lambda: self.deliver(packed, again=False), on_wait)
+            self._delivery = self._ask(lambda: self.deliver(packed, again=False), on_wait)
         return self._delivery
 
     def _outcome(self, backend: Any, out: Any) -> list[tuple[int, Evaluation]] | Lost | Missing | None:
@@ -219,7 +258,7 @@ class JoblibEngine(ABC):
                 f"a worker cannot load this program ({in_one_line(error)}): install topoevo {versions_here().topoevo},"
                 " and what it needs, on all machines"
             ) from error
-        except BaseException as error:  # noqa: BLE001 - cancelled futures are no Exception.
+        except BaseException as error:
             return self.judge(error)
         assert isinstance(answer, Answer)
         if isinstance(answer.content, Foreign):
@@ -309,14 +348,8 @@ class JoblibEngine(ABC):
         """
 
     @abstractmethod
-    def check(self) -> None:
-        """Look after the cluster while nothing arrives.
-
-        Raises
-        ------
-        WorkerError
-            If it is gone.
-        """
+    def is_connected(self) -> bool:
+        """Return whether the cluster can be asked."""
 
     @abstractmethod
     def give_up(self) -> None:
@@ -345,7 +378,7 @@ def patiently(action: Callable[[], T], on_wait: Callable[[], None], *, timeout: 
     def act() -> None:
         try:
             result.set_result(action())
-        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+        except BaseException as error:
             result.set_exception(error)
 
     threading.Thread(target=act, daemon=True, name="cluster").start()

@@ -1,7 +1,7 @@
 """What goes to other machines: samples once, the conditions of a generation once, and for every portion its genomes.
 
-Nothing here knows an engine. A parcel names its conditions, and conditions name their samples; how a worker comes by what
-it lacks is the engine's business.
+Nothing here knows an engine. A parcel names its conditions, and conditions name their samples; how a worker comes by
+what it lacks is the engine's business.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Packing:
     def _packed(self, evaluator: Evaluator[Any], shared: Conditions) -> Packed:
         """See `pack`."""
         # Classes of a script that was started as a program travel with what they make.
-        from joblib.externals.cloudpickle import CloudPickler
+        from cloudpickle import CloudPickler
 
         buffer, named = io.BytesIO(), {}
         pickler = CloudPickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
@@ -250,7 +250,7 @@ def _within(seconds: float, portion: Portion) -> list[tuple[int, Evaluation]] | 
     def compute() -> None:
         try:
             result.set_result(portion.compute())
-        except BaseException as error:  # noqa: BLE001 - raised below
+        except BaseException as error:
             result.set_exception(error)
 
     # Where the hanging code lets no other thread run, the process ends without an answer.

@@ -36,8 +36,8 @@ from topoevo.experiment.workers.shared_files import SharedFiles
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-#: Workers that may end in a row before one of them could begin.
-_MOST_FAILED_STARTS = 3
+#: Workers that may end before they have begun, while no other one answers.
+_MOST_FAILED_STARTS = 5
 #: Idle workers may take so long to leave.
 _SECONDS_TO_LEAVE = 1.0
 #: Libraries that have threads of their own share the cores between the workers.
@@ -277,12 +277,11 @@ class ProcessEngine:
             try:
                 if worker.connection in ready:
                     answer = worker.answer()
+                    self._num_failed_starts = 0
                     if isinstance(answer, Refused):
                         raise WorkerError(answer.reason)
                     if answer is not None:
                         yield portion, answer
-                    else:
-                        self._num_failed_starts = 0
                 elif not ready:
                     worker.check()
             except _Gone as gone:
