@@ -13,6 +13,7 @@ and compares operands; the own one needs nothing.
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib
 import json
 import math
@@ -45,7 +46,7 @@ _COMPILED = (
     "topoevo.genome.compiled_graph", "topoevo.kernels.compiled", "topoevo.kernels.shared_weights",
     "topoevo.rollouts.simulating", "topoevo.tasks.environments.snake", "topoevo.tasks.environments.cartpole_swingup",
 )  # fmt: skip
-_SECONDS_EACH = 20
+_SECONDS_EACH, _SECONDS_TO_COMPILE = 20, 600
 #: Address space beyond that of the program.
 _MORE_BYTES = 3 * 2**29
 _MAX_BYTES = 20_000
@@ -151,7 +152,7 @@ def _change_json(data: bytearray, others: list[bytes], rng: random.Random) -> No
                 (parent[key], (parent, key)) for key in (parent if isinstance(parent, dict) else range(len(parent)))
             ]
     _, (parent, key) = rng.choice([place for place in places if place[1] is not None] or [(None, ([0], 0))])
-    other = rng.choice((*_VALUES, rng.choice(places)[0]))
+    other = copy.deepcopy(rng.choice((*_VALUES, rng.choice(places)[0])))
     kind = rng.randrange(4)
     if kind == 0:
         del parent[key]
@@ -256,9 +257,11 @@ class Trial:
         self.reached: dict[str, int] = {}
         self.count = self._accepted = 0
         signal.signal(signal.SIGALRM, _hang)
+        self._seconds = _SECONDS_TO_COMPILE
         # What is loaded and compiled at first use is no memory of a file.
         for content in self.real:
             self.run(content)
+        self._seconds = _SECONDS_EACH
         self._memory, self._started = _peak(), time.perf_counter()
         self.count = self._accepted = 0
         more = _MORE_BYTES + _virtual_bytes()
@@ -268,7 +271,7 @@ class Trial:
         """Read one file."""
         self._path.write_bytes(content)
         self.count += 1
-        signal.alarm(_SECONDS_EACH)
+        signal.alarm(self._seconds)
         try:
             self._accepted += self._check(self._reader, self._path)
         except (Exception, SystemExit) as error:

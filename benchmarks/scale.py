@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -58,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--populations", nargs="+", type=int, default=[1000, 10000, 50000])
     parser.add_argument("--connections", type=int, default=500)
-    parser.add_argument("--num_generations", type=int, default=4, help="measured ones, after one to warm up")
+    parser.add_argument("--num_generations", type=int, default=5, help="measured ones, after one to warm up")
     parser.add_argument("--joblib_backend", default="loky", choices=["threading", "loky"])
     parser.add_argument("--num_workers", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file for the rows")
@@ -279,7 +280,7 @@ def run(
     announcer: Announcer,
     watch: Stopwatch,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Wall and processor seconds of a generation by part, what belongs to no part being ``other``."""
+    """Wall seconds (median) and processor seconds (least) of a generation by part; the rest is called ``other``."""
     stamps: list[tuple[dict[str, float], dict[str, float]]] = []
 
     class Timer(Observer):
@@ -317,17 +318,25 @@ def run(
         del checkpoint
         experiment.run()
     # The first generation warms up.
-    (first_wall, first_processor), (last_wall, last_processor) = stamps[0], stamps[-1]
+    pairs = list(pairwise(stamps))
     return (
-        per_generation(first_wall, last_wall, len(stamps) - 1),
-        per_generation(first_processor, last_processor, len(stamps) - 1),
+        typical([spent(before[0], after[0]) for before, after in pairs], np.median),
+        # Another program on the same core only ever adds to processor time.
+        typical([spent(before[1], after[1]) for before, after in pairs], np.min),
     )
 
 
-def per_generation(before: dict[str, float], after: dict[str, float], count: int) -> dict[str, float]:
-    """Seconds of a generation by part, from the sums at two moments."""
-    seconds = {name: (value - before.get(name, 0.0)) / count for name, value in after.items()}
-    return {**seconds, "other": 2 * seconds["complete"] - sum(seconds.values())}
+def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """Seconds of a generation by part, from the sums at its two ends."""
+    seconds = {name: value - before.get(name, 0.0) for name, value in after.items()}
+    complete = seconds.pop("complete")
+    return {**seconds, "other": complete - sum(seconds.values())}
+
+
+def typical(generations: Sequence[dict[str, float]], statistic: Callable[[Any], Any]) -> dict[str, float]:
+    """A statistic over generations of every part, and their sum as ``complete``."""
+    parts = {name: float(statistic([one.get(name, 0.0) for one in generations])) for name in generations[-1]}
+    return {**parts, "complete": sum(parts.values())}
 
 
 def peak_bytes() -> int:
@@ -367,7 +376,7 @@ def print_costs(rows: Sequence[dict[str, Any]]) -> None:
 def print_predictions(row: dict[str, Any]) -> None:
     """Efficiency and time outside evaluation, for numbers of workers and durations of an evaluation."""
     size = row["population_size"]
-    print(f"\npredicted for {size:,} individuals: efficiency, and time outside evaluation, as fractions of a generation")
+    print(f"\npredicted for {size:,} individuals: efficiency, and time outside evaluation as a part of a generation")
     print(f"{'workers':>8}" + "".join(f"{f'{seconds:g} s an evaluation':>26}" for seconds in SECONDS_AN_EVALUATION))
     for workers in WORKERS:
         cells = [predicted(row, workers, seconds) for seconds in SECONDS_AN_EVALUATION]

@@ -51,7 +51,9 @@ def test_negative_addresses_are_refused(address: tuple[int, ...]) -> None:
     st.integers(0, 2**32 - 1),
     st.lists(st.one_of(st.integers(0, 99), st.integers(0, 2**32 - 1)), max_size=5),
 )
-def test_generators_of_several_are_those_of_each(seed: int, stream: Stream, generation: int, indices: list[int]) -> None:
+def test_generators_of_several_are_those_of_each(
+    seed: int, stream: Stream, generation: int, indices: list[int]
+) -> None:
     together = list(generators(seed, stream, generation, indices))
     assert [one.bit_generator.state for one in together] == [
         generator(seed, stream, generation, index).bit_generator.state for index in indices

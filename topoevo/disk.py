@@ -78,6 +78,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_partial(name: str) -> bool:
+    """Return whether a file of this name is being written, or was left half-written by a process that was killed."""
+    return bool(_PARTIAL.fullmatch(name) or _OLD_PARTIAL.fullmatch(name))
+
+
 def delete_partial_files(folders: Iterable[Path]) -> None:
     """Delete what processes that were killed have left half-written; nothing else, and not below these folders."""
     for folder in folders:

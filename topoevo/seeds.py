@@ -73,7 +73,7 @@ def generators(seed: int, stream: Stream, generation: int, indices: Sequence[int
     mixed = _folded(np.uint32(0xCA01F9DD) * pool - np.uint32(0x4973F715) * hashed)
     states = _hashed(np.tile(mixed, (2, 1)), _powers(0x8B51F9DD, 0x58F38DED, 0, 2 * _POOL_SIZE + 1))
     for state in np.ascontiguousarray(states.T).astype("<u4").view("<u8").astype(np.uint64):
-        yield np.random.Generator(np.random.PCG64(_Seeds(state)))
+        yield np.random.Generator(np.random.PCG64(_Seeds(state)))  # type: ignore[arg-type]
 
 
 _POOL_SIZE = 4  #: of `SeedSequence`, in words of 32 bits

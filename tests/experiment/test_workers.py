@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -21,8 +23,9 @@ from topoevo.errors import TopoevoError, WorkerError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment
+from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
-from topoevo.experiment.workers import Workers, pool, processes
+from topoevo.experiment.workers import Workers, pool, processes, shared_files
 from topoevo.experiment.workers.engine import Lost, Portion
 from topoevo.experiment.workers.threads import num_hanging
 from topoevo.seeds import Stream, generator
@@ -120,13 +123,8 @@ def children() -> set[int]:
     return {int(pid) for pid in task.read_text().split()}
 
 
-def leftovers() -> set[Path]:
-    return {path for folder in ("/dev/shm", "/tmp") for path in Path(folder).glob("topoevo-workers-*")}
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_any_number_of_workers_evaluates_everyone_once(backend, genomes, tmp_path):
-    before = leftovers()
     for num_workers in (1, 2) if backend == "loky" else (1, 2, 5, -1, 50):
         folder = tmp_path / str(num_workers)
         folder.mkdir()
@@ -145,7 +143,57 @@ def test_any_number_of_workers_evaluates_everyone_once(backend, genomes, tmp_pat
         assert {path.read_text() for path in folder.iterdir()} == {"xx"}
         assert sorted(seen) == list(range(len(genomes)))
         assert all(seen[index] is evaluation for index, evaluation in enumerate(found))
-    assert leftovers() == before
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_samples_travel_once_and_leave_nothing_behind(has_room, tmp_path, monkeypatch):
+    """Files of all sizes lie in memory if there is room; conditions of later generations refer to the same samples."""
+    folders = tmp_path / "memory", tmp_path / "disk"
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.setattr(shared_files, "_IN_MEMORY", folders[0])
+    monkeypatch.setattr(shared_files, "_LEFT_TO_OTHERS", 0 if has_room else 2**60)
+    monkeypatch.setattr(tempfile, "tempdir", str(folders[1]))
+    params = Params(dataset="digits", num_samples=50, num_epochs=1)
+    _, problem = judging_of(params, load_task_of(params))
+    files = shared_files.SharedFiles()
+    paths, mapped = {}, set()
+    for generation in range(3):
+        shared = problem.shared(Stream.SHARED, generation)
+        path = files.write("evaluator", shared)
+        assert files.write("evaluator", shared) == path
+        evaluator, read = shared_files.read(path)
+        assert evaluator == "evaluator" and path.parents[1] == folders[0 if has_room else 1]
+        np.testing.assert_array_equal(read.order, shared.order)
+        np.testing.assert_array_equal(read.samples.inputs, shared.samples.inputs)
+        np.testing.assert_array_equal(read.samples.targets, shared.samples.targets)
+        memory = read.samples.inputs
+        while isinstance(memory, np.ndarray):
+            memory = memory.base
+        assert isinstance(memory, mmap.mmap) and not read.samples.inputs.flags.writeable
+        mapped.add(read.samples)
+        paths[generation] = {one for folder in folders for one in folder.rglob("*") if one.is_file()}
+        assert len(paths[generation]) == 3
+    assert len(set.intersection(*paths.values())) == 2 and len(mapped) == 1
+    files.remove()
+    assert not [one for folder in folders for one in folder.iterdir()]
+
+
+def test_a_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(shared_files, "_IN_MEMORY", tmp_path / "missing")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    files = shared_files.SharedFiles()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    params = Params(dataset="digits", num_samples=50, num_epochs=1)
+    _, problem = judging_of(params, load_task_of(params))
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(WorkerError, match=r"^samples cannot be handed to worker processes: .*No space left on device"):
+        files.write("evaluator", problem.shared(Stream.SHARED, 0))
+    files.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_known_is_not_evaluated_again(genomes, tmp_path):
@@ -311,10 +359,11 @@ def test_giving_up_lets_finish_what_is_nearly_done(backend, num_workers, genomes
 )
 def test_a_generation_that_nobody_survives_ends_the_run_with_the_reason(backend, act, reason, genomes):
     acts = dict.fromkeys(range(30), act)
+    message = f"^not one of 20 evaluations came to its end: .*{reason}$"
+    with Workers(2, backend) as workers, pytest.raises(WorkerError, match=message):
+        workers.evaluate(Obeying(), genomes, Conditions(acts), generation=4)
+    # A few, as in a small population, are failures like others.
     with Workers(2, backend) as workers:
-        with pytest.raises(WorkerError, match=f"^not one of 20 evaluations came to its end: .*{reason}$"):
-            workers.evaluate(Obeying(), genomes, Conditions(acts), generation=4)
-        # A few, as in a small population, are failures like others.
         found = workers.evaluate(Obeying(), genomes[:3], Conditions(acts), generation=4)
     assert all(last_line(one).endswith(reason) for one in found)
 

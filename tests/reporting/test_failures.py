@@ -13,6 +13,7 @@ from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Failure
 from topoevo.reporting.failures import FailureFiles, failure_files, read_failure, recorded_reason
 from topoevo.reporting.kept_population import KeptPopulation, write_population
+from topoevo.reporting.replayable import Recorded
 from topoevo.reporting.run_directory import RunDirectory
 from topoevo.seeds import Stream
 
@@ -94,7 +95,7 @@ def test_the_frequent_do_not_crowd_out_the_rare(run, task, fail):
         files.add(fail(0, index, f"ValueError: {index}"))
     files.add(fail(1, 0, "KeyError: 1"))
     for index in range(100):
-        files.add(fail(2, index, f"Kind{index}: x"))
+        files.add(fail(2, index, f"Kind{'x' * index}: no"))
     kept = [line for line in lines_of(run) if line["file"]]
     assert len(lines_of(run)) == 131 and len(kept) == 100 == len(failure_files(run.failure_files))
     assert [line["individual"] for line in kept[:21]] == [*range(20), 10]
@@ -131,6 +132,21 @@ def test_a_table_of_anything_is_survived(run, task):
     assert recorded_reason(run, 1, 1) is None
     files_of(run, task, first=5)
     assert lines_of(run)[-1] == {"generation": 1}
+
+
+def test_outcomes_are_compared_to_the_bit():
+    weights = np.array([1.0, 0.0, np.nan], np.float32)
+    then = Recorded(-1.0, 0.5, weights, None)
+    assert then.differences(Recorded(-1.0, 0.5, weights.copy(), None)) == []
+    other = Recorded(np.nextafter(-1.0, 0.0), 0.5, np.array([1.0, -0.0, np.nan], np.float32), None)
+    assert then.differences(other) == [
+        "reward -1.0 then, -0.9999999999999999 now", "1 of 3 weights after learning",
+    ]  # fmt: skip
+    failed = Recorded(-np.inf, None, None, "ValueError: <Env at 0x7f00aa>")
+    assert failed.differences(Recorded(-np.inf, None, None, "ValueError: <Env at 0x7e11bb>")) == []
+    assert "failed (KeyError: 1) now" in failed.differences(Recorded(-np.inf, None, None, "KeyError: 1"))[0]
+    assert "succeeded now" in failed.differences(then)[0] and "succeeded then" in then.differences(failed)[0]
+    assert "\x1b" not in Recorded(-np.inf, None, None, "a \x1b[2J").words
 
 
 def test_a_population_is_kept_exactly(tmp_path, genome_of):

@@ -75,7 +75,7 @@ class Faults:
             if name == "fsync":
                 place_of = f"/proc/self/fd/{place}"
                 self.meet(name, os.readlink(place_of) if os.path.exists(place_of) else self.folder)
-            else:
+            elif name == "replace" or not os.path.isdir(place):
                 self.meet(f"{name} {Path(place).name}", place)
             return call(place, *words, **options)
 

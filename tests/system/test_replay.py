@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -11,8 +12,14 @@ import numpy as np
 import pytest
 
 from topoevo.cli import main
+from topoevo.experiment.checkpoint import Checkpoint
+from topoevo.experiment.data import load_task_of
+from topoevo.experiment.journal import Journal, Place
+from topoevo.experiment.params import load_params
+from topoevo.experiment.replaying import evaluated_again
 from topoevo.reporting.failures import failure_files, read_failure
 from topoevo.reporting.network_file import read_network
+from topoevo.seeds import Stream
 
 from .conftest import everything_below, read_json, read_metrics
 
@@ -176,6 +183,25 @@ def test_what_cannot_be_repeated_is_told_with_what_can(capsys):
     assert "nothing was recorded" in replay(capsys, "--individual", newest).out
 
 
+def test_a_generation_under_way_is_compared_with_its_journal(capsys):
+    assert main([*RUNS["trained"], *TINY]) == 0
+    population = Checkpoint.read(Path("run/checkpoint/generation-000003.npz")).population
+    params = load_params("run/params.yaml", {})
+    for place, error in ((2, 0.0), (4, 1e-9)):
+        evaluation = evaluated_again(
+            population.members[place].genome, params, load_task_of(params), stream=Stream.LEARNING, generation=3,
+            index=place, say=print,
+        )  # fmt: skip
+        journal = Journal(Path("run/checkpoint"), 3, [one.genome for one in population.members], say=print)
+        changed = dataclasses.replace(evaluation, reward=evaluation.reward + error)
+        journal.add(Place(Stream.LEARNING, place), population.members[place].genome, changed, seconds=1.0)
+        journal.save(now=True)
+        journal.close()
+    own, other = population.members[2].id, population.members[4].id
+    assert "reproduced" in replay(capsys, "--individual", own, "--generation", 3).out
+    assert "differs: reward" in replay(capsys, "--individual", other, "--generation", 3, expect=1).out
+
+
 def test_data_that_has_changed_is_refused(capsys):
     table = Path("table.csv")
     rng = np.random.default_rng(0)
@@ -199,6 +225,9 @@ def test_a_file_that_was_tampered_with_is_refused(capsys):
     for before, after, words in (
         ('"index": ', '"index": -1', "does not say how"),
         ('"stream": "LEARNING"', '"stream": "SLEEPING"', "does not say how"),
+        ('"stream": "LEARNING"', '"stream": "TEST"', "does not say how"),
+        ('"reason": "', '"reason": 1, "other": "', "does not say how"),
+        ('"data": {', '"data": {"more": 1, ', "the data has changed"),
         (f'"individual": {individual},', f'"individual": {individual + 1000},', "not of what its name says"),
         ('"format"', '"farmat"', "network file"),
     ):

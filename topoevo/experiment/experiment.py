@@ -219,7 +219,8 @@ class Experiment:
         except CheckpointError as problem:
             if error is None:
                 outcome, error = self._outcome("failed", str(problem)), problem
-        error = error or announce_end(self.observers, outcome)
+        problem_at_end = announce_end(self.observers, outcome)
+        error = error or problem_at_end
         if error is not None:
             raise error
         if outcome.status == "finished" and self._checkpoint_folder is not None:
@@ -287,6 +288,8 @@ class Experiment:
             nonlocal done
             done += 1
             self._journal.add(Place(Stream.LEARNING, index), genomes[index], evaluation, seconds=self._seconds)
+            # While workers compute the others; they all wait between two generations.
+            genomes[index].prepare()
             for observer in self.observers:
                 observer.on_evaluation(generation, done, total)
 

@@ -201,8 +201,8 @@ class Journal:
             seconds=_number(record["seconds"]),
             failure=record["failure"],
         )
-        if not isinstance(evaluation.failure, str | None):
-            raise ValueError("a reason is no text")
+        if not isinstance(evaluation.failure, str | None) or not isinstance(record["genome"], str):
+            raise ValueError("a reason or digest is no text")
         self._found[place] = (record["genome"], evaluation)
         self.seconds = max(self.seconds, _number(record["run_seconds"]))
 

@@ -26,6 +26,7 @@ from topoevo.experiment.contradictions import Contradiction, find_source_contrad
 from topoevo.experiment.setting import GROUPS, Setting, setting
 from topoevo.experiment.settings import Settings
 from topoevo.experiment.yaml_file import Entry, YamlFile, format_value, read_yaml
+from topoevo.foreign_files import plain
 from topoevo.learning import LEARNING_RULES
 from topoevo.tasks.base import DATASETS
 from topoevo.tasks.environments.environment import SIMULATIONS
@@ -49,6 +50,9 @@ FAMILY_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "p_initial_add_node": 0.0,
     },
 }
+
+#: What is told at once of a file that is none.
+_MAX_PROBLEMS = 50
 
 _OPTION_GROUPS = (
     (MUTATIONS, "evolution"),
@@ -291,8 +295,9 @@ class _Report:
             if name in by_name:
                 sentence = by_name[name].problem(one)
             else:
-                sentence = f"there is no such setting{did_you_mean(name, by_name)}"
-            self._add(self._lines.get(name), f"{'--' if name in self._flags else ''}{name}: {sentence}")
+                hint = did_you_mean(name, by_name) if len(self.problems) < _MAX_PROBLEMS else ""
+                sentence = f"there is no such setting{hint}"
+            self._add(self._lines.get(name), f"{'--' if name in self._flags else ''}{plain(name)}: {sentence}")
         return wrong
 
     def add_contradiction(self, found: Contradiction) -> None:
@@ -303,8 +308,10 @@ class _Report:
         self._add(self._lines.get(name), dashes + (found.message if is_subject else f"{name}: {found.message}"))
 
     def text(self) -> str:
-        """Return one line for each problem."""
-        return "\n".join(sentence for _, sentence in sorted(self.problems, key=lambda problem: problem[0]))
+        """Return one line for each problem, as long as they are not too many to be read."""
+        lines = [sentence for _, sentence in sorted(self.problems, key=lambda problem: problem[0])]
+        more = len(lines) - _MAX_PROBLEMS
+        return "\n".join(lines if more <= 0 else [*lines[:_MAX_PROBLEMS], f"and {more} more problems"])
 
     def _add(self, line: int | None, sentence: str) -> None:
         """Note a problem, with its place if that is known."""

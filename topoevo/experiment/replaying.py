@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -60,7 +62,16 @@ def evaluated_again(
 
 
 def _examine(error: Any) -> None:
-    """Enter the debugger where an exception was raised."""
+    """Enter the debugger where an exception was raised; Ctrl-C is the debugger's meanwhile, and ends nothing."""
     import pdb
 
-    pdb.post_mortem(error.__traceback__)
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main:
+        descriptor = signal.set_wakeup_fd(-1)
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        pdb.post_mortem(error.__traceback__)
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+            signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)

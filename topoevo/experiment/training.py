@@ -207,7 +207,8 @@ class Training:
             if error is None:
                 status, reason, error = "failed", str(problem), problem
         outcome = self._outcome(status, reason, self._champion(), repeats=repeats)
-        error = error or announce_end(self.observers, outcome)
+        problem_at_end = announce_end(self.observers, outcome)
+        error = error or problem_at_end
         if error is not None:
             raise error
         return outcome

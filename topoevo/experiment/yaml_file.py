@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from topoevo.errors import ParamsError, did_you_mean
+from topoevo.foreign_files import plain, shown
 
 Scalar = str | int | float | bool | None
 
@@ -175,10 +176,10 @@ class _Reader:
                 break
             if isinstance(event, (yaml.ScalarEvent, yaml.SequenceStartEvent)):
                 # A second line makes the parser stumble over the missing colon of the first: let it say so.
-                shown = f", but this is {event.value!r}" if isinstance(event, yaml.ScalarEvent) else ""
+                found = f", but this is {shown(event.value)}" if isinstance(event, yaml.ScalarEvent) else ""
                 raise ParamsError(
                     f"{self._path}:{_line(event)}: a parameter file has lines of the form 'name: value'"
-                    f" (with a space after the colon){shown}"
+                    f" (with a space after the colon){found}"
                 )
         else:
             raise ParamsError(f"{self._path}: the file is empty, it holds no settings")
@@ -205,21 +206,22 @@ class _Reader:
     def _read_entry(self, key: yaml.ScalarEvent, events: Iterator[yaml.Event]) -> None:
         """Read the value of one key."""
         event, name = next(events), str(key.value)
+        label = plain(name)
         entry: Entry | None = None
         if isinstance(event, yaml.ScalarEvent):
-            self._refuse_decoration(event, name)
-            plain = bool(event.implicit[0])
-            entry = Entry(_scalar(event), _line(key), str(event.value) if plain else None)
+            self._refuse_decoration(event, label)
+            is_plain = bool(event.implicit[0])
+            entry = Entry(_scalar(event), _line(key), str(event.value) if is_plain else None)
         elif isinstance(event, yaml.SequenceStartEvent):
-            self._refuse_decoration(event, name)
-            items = self._read_list(name, events)
+            self._refuse_decoration(event, label)
+            items = self._read_list(label, events)
             entry = None if items is None else Entry(items, _line(key))
         else:
             what = "an alias" if isinstance(event, yaml.AliasEvent) else "a mapping of its own"
-            self._problem(key, f"{name}: {what} is not allowed as a value, must be one value or a list of values")
+            self._problem(key, f"{label}: {what} is not allowed as a value, must be one value or a list of values")
             self._skip(event, events)
         if name in self._entries:
-            self._problem(key, f"{name}: is given a second time, the first is in line {self._entries[name].line}")
+            self._problem(key, f"{label}: is given a second time, the first is in line {self._entries[name].line}")
         elif entry is not None:
             self._entries[name] = entry
 
@@ -243,9 +245,11 @@ class _Reader:
     def _refuse_decoration(self, event: Any, name: str) -> None:
         """Note tags and anchors, which settings have no use for."""
         if event.tag is not None:
-            self._problem(event, f"{name}: the tag {event.tag!r} is not allowed")
+            self._problem(event, f"{name}: the tag {shown(event.tag)} is not allowed")
         if event.anchor is not None:
-            self._problem(event, f"{name}: the anchor '&{event.anchor}' is not allowed, write every value out")
+            self._problem(
+                event, f"{name}: the anchor {shown('&' + event.anchor)} is not allowed, write every value out"
+            )
 
     def _skip(self, event: yaml.Event, events: Iterator[yaml.Event]) -> None:
         """Pass over what a nested value contains."""
@@ -323,7 +327,7 @@ def _syntax_message(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
         problem = f"{problem} ({error.context} that begins in line {first.line + 1})"
     line = int(mark.line) if mark is not None else 0
     lines = text.splitlines() or [""]
-    return f"{name}:{line + 1}: {problem} (the line is {lines[min(line, len(lines) - 1)].strip()!r})"
+    return f"{name}:{line + 1}: {plain(problem)} (the line is {shown(lines[min(line, len(lines) - 1)].strip())})"
 
 
 def _code_point(error: yaml.reader.ReaderError) -> int:

@@ -209,7 +209,7 @@ def active(role, source, target, enabled):
 
 @entry_point(_CACHE)
 def sizes(role, source, target, enabled):
-    """Count the active connections from elsewhere than the bias node, those from there, active hidden nodes, and layers.
+    """Count active connections from elsewhere than the bias node, those from there, active hidden nodes, and layers.
 
     Layers are those of `topoevo.genome.Genome.layers`, active or not. All is 0 if there is a cycle.
     """

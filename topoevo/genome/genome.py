@@ -247,10 +247,14 @@ class Genome:
     def digest(self) -> str:
         """Hash of every gene, weights included: 16 hexadecimal digits, equal on every platform."""
         names = ",".join([_ACTIVATION_NAMES[code] for code in self.nodes["activation"].tolist()])
-        columns = [self.nodes["id"].astype("<i4"), self.nodes["role"].tobytes(), names.encode()]
+        columns = [self.nodes["id"].astype("<i4").tobytes(), self.nodes["role"].tobytes(), names.encode()]
         content = hashlib.blake2b(b"".join(columns), digest_size=8)
         content.update(self.connections.astype(_LITTLE_ENDIAN, copy=False).tobytes())
         return content.hexdigest()
+
+    def prepare(self) -> None:
+        """Compute what is asked of every individual between two generations, and kept: sizes and digest."""
+        _ = self._sizes, self.digest
 
     # -- edits --------------------------------------------------------------------------------------------------
 
@@ -431,7 +435,7 @@ class Genome:
         return graph
 
     def __reduce__(self) -> tuple[Any, tuple[bytes, bytes]]:
-        # Without what cached properties have added, and as plain bytes: less to send to a worker, and four times as fast.
+        # Without what cached properties have added, and as plain bytes: a quarter of the time of two structured arrays.
         return _from_bytes, (self.nodes.tobytes(), self.connections.tobytes())
 
     def __repr__(self) -> str:

@@ -83,10 +83,14 @@ def disk_use(params: Params, task: Task | Environment, genomes: Sequence[Genome]
     middle = (nodes + last[0]) / 2, (connections + last[1]) / 2
     individual = _INDIVIDUAL + NODE_DTYPE.itemsize * last[0] + CONNECTION_DTYPE.itemsize * last[1]
     journal = _EVALUATION + _EVALUATION_WEIGHT * last[1]
-    networks = min(params.population_size, KEPT_NETWORKS) * _file_size(task, *last)
+    # Beside the network files lies the population as in a checkpoint.
+    networks = (
+        min(params.population_size, KEPT_NETWORKS) * _file_size(task, *last) + params.population_size * individual
+    )
     if params.save_networks_every:
         num_snapshots = num_left / params.save_networks_every
-        networks = params.population_size * (_file_size(task, *last) + num_snapshots * _file_size(task, *middle))
+        files = _file_size(task, *last) + num_snapshots * _file_size(task, *middle)
+        networks = params.population_size * (files + (1 + num_snapshots) * individual)
     return DiskUse(
         params.population_size * ((params.keep_checkpoints + 1) * individual + journal),
         networks,

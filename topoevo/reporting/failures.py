@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _MAX_FILES, _MAX_OF_A_KIND = 100, 20
 #: A longer line of the table of failures is not ours.
 _MAX_LINE_BYTES = 2**20
+_NUMBER = re.compile(r"[-+]?\d[\d.e+-]*")
 _NAME = re.compile(r"generation-(\d{6,18})-individual-(\d{1,18})(-confirmation)?\.json")
 
 
@@ -169,8 +170,9 @@ def read_failure(path: Path) -> FailureFile:
     try:
         numbers = [failure["generation"], failure["index"], provenance["individual"]]  # type: ignore[index]
         stream, reason = Stream[failure["stream"]], failure["reason"]  # type: ignore[index]
-        if any(type(number) is not int or number < 0 for number in numbers) or not isinstance(reason, str):
-            raise ValueError("a number is none")
+        are_places = all(type(number) is int and 0 <= number < 2**62 for number in numbers)
+        if not are_places or not isinstance(reason, str) or stream not in (Stream.LEARNING, Stream.CONFIRMATION):
+            raise ValueError("it is no address")
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(f"{path}: does not say how to repeat the evaluation of its network") from None
     generation, index, individual = numbers
@@ -216,5 +218,5 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _kind(reason: str) -> str:
-    """What reasons of one kind have in common: the class of an exception, or the beginning of a sentence."""
-    return reason.partition(":")[0][:80]
+    """What reasons of one kind have in common: the beginning, but for numbers."""
+    return _NUMBER.sub("#", reason)[:80]

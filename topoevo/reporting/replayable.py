@@ -19,6 +19,7 @@ from topoevo.experiment.archive import state_files
 from topoevo.experiment.checkpoint import PREFIX, Checkpoint
 from topoevo.experiment.failure import reason_of
 from topoevo.experiment.journal import Journal, Place
+from topoevo.foreign_files import has_controls, plain
 from topoevo.genome import Genome
 from topoevo.reporting.failures import failure_files, read_failure, recorded_reason
 from topoevo.reporting.kept_population import POPULATION_NAME, KeptPopulation
@@ -63,7 +64,7 @@ class Recorded:
     def words(self) -> str:
         """The outcome in one line."""
         if self.reason is not None:
-            return f"failed: {self.reason}"
+            return f"failed: {_printable(self.reason)}"
         accuracy = "" if self.accuracy is None else f"  accuracy {self.accuracy:.4f}"
         return f"reward {self.reward!r}{accuracy}"
 
@@ -183,7 +184,7 @@ def _candidates(run: RunDirectory, individual: int, generation: int | None) -> I
                 failure.generation,
                 failure.index,
                 path,
-                {"data": failure.network.facts.get("task", {}).get("data")},
+                {"data": (failure.network.facts.get("task") or {}).get("data")},
                 Recorded(-math.inf, None, None, failure.reason),
             )
     for path in (*_populations(run), *reversed(state_files(run.checkpoint, PREFIX))):
@@ -279,4 +280,9 @@ def _timeless(reason: str | None) -> str:
 
 def _ended(reason: str | None) -> str:
     """How an evaluation ended, in words."""
-    return "succeeded" if reason is None else f"failed ({reason})"
+    return "succeeded" if reason is None else f"failed ({_printable(reason)})"
+
+
+def _printable(reason: str) -> str:
+    """A reason that does nothing to a terminal but show itself."""
+    return plain(reason, length=1000) if has_controls(reason) else reason

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topoevo.disk import cannot_write, delete_partial_files
+from topoevo.disk import cannot_write, delete_partial_files, is_partial
 from topoevo.errors import CheckpointError, ParamsError
 from topoevo.foreign_files import decoded, parse_json, read_bytes
 from topoevo.reporting.atomic import write_atomically, write_json
@@ -342,7 +342,7 @@ class RunDirectory:
 
 def _check_contents(folder: Path, params: Params) -> None:
     """Raise if a folder holds anything that may not be overwritten."""
-    if not {one.name for one in folder.iterdir()} - {LOCK_NAME}:
+    if not _names(folder) - {LOCK_NAME}:
         return
     if not _is_run(folder):
         raise ParamsError(f"out_dir: {folder} has files in it that no run has written; choose another folder")
@@ -356,8 +356,13 @@ def _check_contents(folder: Path, params: Params) -> None:
 def _is_run(folder: Path) -> bool:
     """Whether a run has made this folder."""
     return (folder / "params.yaml").is_file() and (
-        (folder / "environment.json").is_file() or {one.name for one in folder.iterdir()} <= {LOCK_NAME, *_CONTENTS}
+        (folder / "environment.json").is_file() or _names(folder) <= {LOCK_NAME, *_CONTENTS}
     )
+
+
+def _names(folder: Path) -> set[str]:
+    """Names of all that is in a folder, but for what was left half-written."""
+    return {one.name for one in folder.iterdir() if not is_partial(one.name)}
 
 
 def _make_new(parent: Path, name: str) -> Path:

@@ -32,7 +32,7 @@ _LOGGERS = ("distributed", "tornado", "asyncio")
 _delivered: dict[str, Samples] = {}
 
 
-class SamplesPlugin(distributed.WorkerPlugin):
+class SamplesPlugin(distributed.WorkerPlugin):  # type: ignore[misc]
     """Samples that a worker has as long as it lives.
 
     Parameters
@@ -104,7 +104,7 @@ class DaskEngine(JoblibEngine):
                 n_workers=self._num_workers,
                 threads_per_worker=1,
                 memory_limit=0,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,
             )
 

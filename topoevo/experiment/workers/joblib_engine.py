@@ -52,7 +52,7 @@ class Call:
     """
 
     def __init__(self, function: Callable[..., Answer], *arguments: Any) -> None:
-        self.items = [(function, arguments, {})]
+        self.items: list[tuple[Callable[..., Answer], tuple[Any, ...], dict[str, Any]]] = [(function, arguments, {})]
 
     def __call__(self) -> list[Answer]:
         """Return the results of the calls."""
@@ -240,7 +240,13 @@ class JoblibEngine(ABC):
 
     def _delivered(self, portion: Portion, on_wait: Callable[[], None]) -> Delivery:
         """The conditions of a portion, delivered if they have not been."""
-        packed = self._packing.pack(portion.evaluator, portion.shared)
+        try:
+            packed = self._packing.pack(portion.evaluator, portion.shared)
+        except Exception as error:
+            raise WorkerError(
+                f"what evaluates networks cannot be sent to another machine ({in_one_line(error)}); take joblib_backend"
+                " threading"
+            ) from error
         if self._delivery is None or self._delivery.packed is not packed:
             self._delivery = self._ask(lambda: self.deliver(packed, again=False), on_wait)
         return self._delivery

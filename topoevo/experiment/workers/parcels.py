@@ -193,7 +193,7 @@ class Packing:
             named[name] = thing
             return name
 
-        pickler.persistent_id = name_of  # type: ignore[method-assign]
+        pickler.persistent_id = name_of
         pickler.dump((evaluator, shared))
         self._samples = named
         return Packed(uuid.uuid4().hex, buffer.getvalue(), named)

@@ -92,17 +92,17 @@ def serve(requests: Connection, alive: Connection, crash_report: Path) -> None:
     _leave_the_terminal()
     threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
     shared_files.folders_read.add(crash_report.parent)
-    with crash_report.open("w") as report:
-        faulthandler.enable(report, all_threads=False)
-        try:
+    try:
+        with crash_report.open("w") as report:
+            faulthandler.enable(report, all_threads=False)
             _answer_all(requests)
-        except (EOFError, OSError):
-            _leave()
-        faulthandler.disable()
+            faulthandler.disable()
+    except (EOFError, OSError):
+        _leave()
 
 
 def _answer_all(requests: Connection) -> None:
-    """Answer requests; what is raised says that the other end has gone."""
+    """Answer requests; `EOFError` and `OSError` say that the other end has gone."""
     held: _Held | None = None
     while (request := pickle.loads(requests.recv_bytes())) is not None:
         answer: Answer

@@ -130,6 +130,9 @@ class _Worker:
         # One that has just been started is not the first of its group yet.
         if self.process.is_alive():
             os.kill(self.process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def bury(self) -> None:
+        """Let the system forget a process that was killed."""
         self.process.join(_SECONDS_TO_LEAVE)
         self.connection.close()
 
@@ -157,6 +160,7 @@ class _Worker:
         """How the process has ended, after what can be said of a crash."""
         self.process.join(_SECONDS_TO_LEAVE)
         self.kill()
+        self.bury()
         code = self.process.exitcode
         sentence = f"the worker process has ended with exit code {code}"
         if code is not None and code < 0:
@@ -189,6 +193,8 @@ class ProcessEngine:
         self.num_workers = num_workers
         self._timeout = timeout
         self._workers: list[_Worker] = []
+        #: Those that still compute what nobody waits for.
+        self._given_up: list[_Worker] = []
         self._num_started = self._num_failed_starts = 0
 
     def __enter__(self) -> Self:
@@ -206,21 +212,23 @@ class ProcessEngine:
         return self
 
     def __exit__(self, *error: object) -> None:
+        # If this process is ended now, the workers that are left see to the rest.
+        self._files.remove()
         for worker in self._workers:
             worker.stop()
+        self._dismiss(self._given_up)
         until = time.monotonic() + _SECONDS_TO_LEAVE
         for worker in self._workers:
             worker.process.join(max(until - time.monotonic(), 0.0))
-            worker.kill()
-        self._workers.clear()
+        self._dismiss(self._workers)
         self._end_of_life.close()
         self._alive.close()
-        self._files.remove()
 
     def compute(
         self, portions: Sequence[Portion], on_wait: Callable[[], None]
     ) -> Iterator[tuple[Portion, _Evaluations | Lost]]:
         """See `topoevo.experiment.workers.engine.Engine.compute`."""
+        self._dismiss(self._given_up)
         patience, waiting = Patience(on_wait), deque(portions)
         try:
             while waiting or self._busy():
@@ -231,8 +239,8 @@ class ProcessEngine:
                 yield from self._arrived(waiting)
                 patience.look()
         finally:
-            for worker in self._busy():
-                self._dismiss(worker)
+            self._given_up = self._busy()
+            self._workers = [worker for worker in self._workers if worker.portion is None]
         patience.end()
 
     def _busy(self) -> list[_Worker]:
@@ -288,19 +296,19 @@ class ProcessEngine:
                 if not was_started:
                     self._start_again(worker, str(gone), waiting)
                     continue
-                self._dismiss(worker)
+                self._dismiss([worker])
                 yield portion, Lost(str(gone))
             else:
                 if self._is_overdue(worker):
                     assert self._timeout is not None
-                    self._dismiss(worker)
+                    self._dismiss([worker])
                     yield portion, Lost.by_timeout(self._timeout)
 
     def _start_again(self, worker: _Worker, reason: str, waiting: deque[Portion]) -> None:
         """Let another worker begin what one could not begin."""
         assert worker.portion is not None
         waiting.appendleft(worker.portion)
-        self._dismiss(worker)
+        self._dismiss([worker])
         self._num_failed_starts += 1
         if self._num_failed_starts >= _MOST_FAILED_STARTS:
             raise WorkerError(f"worker processes end before they have begun: {reason.splitlines()[-1]}")
@@ -318,7 +326,11 @@ class ProcessEngine:
             return False
         return time.monotonic() - worker.started > self._timeout
 
-    def _dismiss(self, worker: _Worker) -> None:
-        """End a worker."""
-        self._workers.remove(worker)
-        worker.kill()
+    def _dismiss(self, workers: list[_Worker]) -> None:
+        """End workers."""
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.bury()
+        self._workers = [worker for worker in self._workers if worker not in workers]
+        self._given_up = []
