@@ -33,6 +33,7 @@ from topoevo.experiment.training_checkpoint import TrainingCheckpoint
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.reporting.failures import read_failure
 from topoevo.reporting.files import COLUMNS
+from topoevo.reporting.kept_population import KeptPopulation, write_population
 from topoevo.reporting.network_facts import facts_of_individual
 from topoevo.reporting.network_file import network_json, read_network, write_network
 from topoevo.reporting.out_file import out_text, read_out
@@ -311,6 +312,20 @@ def _read_training_checkpoint(path: Path) -> None:
     found, written = TrainingCheckpoint.read(path), _training_checkpoint()
     assert found.genome.digest == written.genome.digest
     assert np.asarray(found.memory["weights"]).tobytes() == written.memory["weights"].tobytes()
+
+
+def _populations(folder: Path) -> list[bytes]:
+    """The population beside a snapshot."""
+    checkpoint = _checkpoint()
+    write_population(folder / "population.npz", checkpoint.population, checkpoint.origin)
+    return [(folder / "population.npz").read_bytes()]
+
+
+def _read_population(path: Path) -> None:
+    """A population is the one that was written."""
+    found, written = KeptPopulation.read(path), _checkpoint()
+    assert [one.digest for one in found.genomes] == [one.genome.digest for one in written.population.members]
+    assert (found.generation, found.individuals, found.origin) == (4, (8, 9, 10), written.origin)
 
 
 def _repacked(read: Callable[[Path], Any], make: Callable[[Path], bytes]) -> Callable[[Path], None]:
@@ -639,6 +654,7 @@ READERS = {
             _meta_of(_training_checkpoint()),
             _repacked(TrainingCheckpoint.read, lambda folder: _written(_training_checkpoint(), folder)),
         ),
+        Reader("population", "population.npz", _populations, _read_population),
         Reader("journal", path_of(Path(), 4).name, _journal_lines, _read_journal),
         Reader("journal_records", path_of(Path(), 4).name, _journal_lines, _read_journal_records),
         Reader("metrics", "metrics.csv", _metrics, _read_metrics),

@@ -246,9 +246,11 @@ class Trial:
         Empty, for the files.
     out
         Folder for findings.
+    more_bytes
+        Address space that the process may take beyond what it has once the real files are read; None: any.
     """
 
-    def __init__(self, name: str, folder: Path, out: Path) -> None:
+    def __init__(self, name: str, folder: Path, out: Path, more_bytes: int | None) -> None:
         from foreign_readers import READERS, check
 
         self._reader, self._check, self._findings = READERS[name], check, Findings(out, name)
@@ -264,8 +266,9 @@ class Trial:
         self._seconds = _SECONDS_EACH
         self._memory, self._started = _peak(), time.perf_counter()
         self.count = self._accepted = 0
-        more = _MORE_BYTES + _virtual_bytes()
-        resource.setrlimit(resource.RLIMIT_AS, (more, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        if more_bytes is not None:
+            limit = more_bytes + _virtual_bytes()
+            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
     def run(self, content: bytes) -> None:
         """Read one file."""
@@ -292,7 +295,9 @@ class Trial:
         }
 
 
-def with_own_coverage(name: str, *, inputs: int, seed: int, folder: Path, out: Path) -> dict[str, Any]:
+def with_own_coverage(
+    name: str, *, inputs: int, seed: int, folder: Path, out: Path, more_bytes: int | None = None
+) -> dict[str, Any]:
     """Break files at random, keep those that reach new code, and return what was found.
 
     Parameters
@@ -301,10 +306,10 @@ def with_own_coverage(name: str, *, inputs: int, seed: int, folder: Path, out: P
         Of a reader.
     inputs, seed
         How many files, and what decides which.
-    folder, out
-        For files, and for findings.
+    folder, out, more_bytes
+        See `Trial`.
     """
-    trial, coverage, rng = Trial(name, folder, out), Coverage(), random.Random(seed)
+    trial, coverage, rng = Trial(name, folder, out, more_bytes), Coverage(), random.Random(seed)
     corpus = list(trial.real)
     for content in trial.real:
         coverage.run(trial.run, content)
@@ -317,12 +322,12 @@ def with_own_coverage(name: str, *, inputs: int, seed: int, folder: Path, out: P
     return trial.report()
 
 
-def with_atheris(name: str, *, inputs: int, seed: int, folder: Path, out: Path) -> NoReturn:
-    """Let libFuzzer choose, print what was found, and end the process; half of the files are broken in our ways.
+def with_atheris(name: str, *, inputs: int, seed: int, folder: Path, out: Path, more_bytes: int | None) -> NoReturn:
+    """Let libFuzzer choose, print what was found, and end the process; most files are broken in our ways.
 
     Parameters
     ----------
-    name, inputs, seed, folder, out
+    name, inputs, seed, folder, out, more_bytes
         See `with_own_coverage`.
     """
     import atheris
@@ -332,7 +337,7 @@ def with_atheris(name: str, *, inputs: int, seed: int, folder: Path, out: Path) 
         importlib.import_module(compiled)
     # Before the readers are imported: their code is rewritten so that it tells where it goes.
     with atheris.instrument_imports(include=list(_INSTRUMENTED)):
-        trial = Trial(name, folder, out)
+        trial = Trial(name, folder, out, more_bytes)
     corpus = _made(folder / "corpus")
     for number, content in enumerate(trial.real):
         (corpus / f"real-{number}").write_bytes(content)
@@ -347,7 +352,7 @@ def with_atheris(name: str, *, inputs: int, seed: int, folder: Path, out: Path) 
 
     def mutate(content: bytes, max_size: int, seed: int) -> bytes:
         rng = random.Random(seed)
-        if rng.random() < 0.5:
+        if rng.random() < 0.3:
             return bytes(atheris.Mutate(content, max_size))
         return broken(content, trial.real, rng)[:max_size]
 
@@ -394,7 +399,14 @@ def main() -> None:
     if given.reader is not None:
         with tempfile.TemporaryDirectory() as folder:
             function = with_own_coverage if given.engine == "own" else with_atheris
-            row = function(given.reader, inputs=given.inputs, seed=given.seed, folder=Path(folder), out=given.out)
+            row = function(
+                given.reader,
+                inputs=given.inputs,
+                seed=given.seed,
+                folder=Path(folder),
+                out=given.out,
+                more_bytes=_MORE_BYTES,
+            )
         print(json.dumps(row))
         return
     from foreign_readers import READERS

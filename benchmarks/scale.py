@@ -390,8 +390,9 @@ def predicted(row: dict[str, Any], num_workers: int, seconds: float) -> tuple[fl
 
     T = max(⌈N / W⌉ t, N d) + S, with N individuals, W workers, t seconds an evaluation, d seconds of the parent to hand
     out and take back one individual, and S seconds in which workers wait: everything else that was measured. The
-    parent hands out while workers compute, so that d counts where it is the bottleneck alone. Efficiency is N t / (W T).
-    Outside evaluation is the sum S + N d, as if nothing overlapped, over the longer of T and that sum with N t / W.
+    parent hands out while workers compute, so that d counts where it is the bottleneck alone. Efficiency is
+    N t / (W T). Outside evaluation is the sum S + N d, as if nothing overlapped, over the longer of T and that sum with
+    N t / W.
 
     Assumed: the parent has a core to itself, and takes the processor time that was measured here, a checkpoint the
     wall time; all evaluations take equally long; the network carries the bytes (`bytes_to_a_worker`) without delay; a

@@ -58,10 +58,13 @@ def read_bytes(path: Path, *, most_bytes: int) -> bytes:
     with path.open("rb") as file:
         if (size := os.fstat(file.fileno()).st_size) > most_bytes:
             raise ValueError(f"has {size} bytes; at most {most_bytes} are read")
-        # Some files of the system have a size of 0 and no end.
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise ValueError(f"has no end; at most {most_bytes} bytes are read")
+        try:
+            content = file.read(size + 1)
+        except MemoryError:
+            raise ValueError("does not fit into memory") from None
+    # Some files of the system say that they have no bytes, and have no end.
+    if len(content) > size:
+        raise ValueError("grows while it is read")
     return content
 
 

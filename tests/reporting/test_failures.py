@@ -138,7 +138,7 @@ def test_outcomes_are_compared_to_the_bit():
     weights = np.array([1.0, 0.0, np.nan], np.float32)
     then = Recorded(-1.0, 0.5, weights, None)
     assert then.differences(Recorded(-1.0, 0.5, weights.copy(), None)) == []
-    other = Recorded(np.nextafter(-1.0, 0.0), 0.5, np.array([1.0, -0.0, np.nan], np.float32), None)
+    other = Recorded(float(np.nextafter(-1.0, 0.0)), 0.5, np.array([1.0, -0.0, np.nan], np.float32), None)
     assert then.differences(other) == [
         "reward -1.0 then, -0.9999999999999999 now", "1 of 3 weights after learning",
     ]  # fmt: skip

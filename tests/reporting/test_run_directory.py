@@ -12,7 +12,13 @@ from topoevo.errors import CheckpointError, ParamsError
 from topoevo.experiment.params import load_params
 from topoevo.reporting.files import COLUMNS, FilesObserver
 from topoevo.reporting.network_file import read_network
+from topoevo.reporting.result_file import ResultObserver
 from topoevo.reporting.run_directory import RunDirectory
+
+
+def observers_of(run):
+    files = FilesObserver(run)
+    return [files, ResultObserver(run, log=files.log)]
 
 
 def make_params(**changes):
@@ -32,7 +38,7 @@ def rows_of(run):
 def test_a_finished_run_has_every_file(script, tmp_path):
     params = make_params(out_dir=str(tmp_path / "run"), save_networks_every=2)
     run = RunDirectory.create(params, name="quick")
-    outcome = script([FilesObserver(run)], params=params).run(4)
+    outcome = script(observers_of(run), params=params).run(4)
 
     assert load_params(run.params, {}) == params
     assert {"topoevo", "commit", "packages", "processor", "python"} <= set(json.loads(run.environment.read_text()))
@@ -83,7 +89,7 @@ def test_a_finished_run_has_every_file(script, tmp_path):
 def test_a_regression_reports_its_error(script):
     params = make_params(out_dir="run")
     run = RunDirectory.create(params)
-    script([FilesObserver(run)], params=params, kind="regression").run(2)
+    script(observers_of(run), params=params, kind="regression").run(2)
     champion = json.loads(run.result.read_text())["champion"]
     assert champion["accuracy"] is None and champion["rmse"] == 0.3 and champion["test_rmse"] == 0.4
     assert "test error (RMSE)" in run.log.read_text()
@@ -92,7 +98,7 @@ def test_a_regression_reports_its_error(script):
 def test_a_run_without_champion_ends_with_a_result(script):
     params = make_params(out_dir="run")
     run = RunDirectory.create(params)
-    actor = script([FilesObserver(run)], params=params)
+    actor = script(observers_of(run), params=params)
     make_record = actor.record
     actor.record = lambda generation: make_record(generation, fail=5)
     actor.run(1, status="failed", reason="all 5 individuals failed")
@@ -105,7 +111,7 @@ def test_a_run_without_champion_ends_with_a_result(script):
 def test_resuming_leaves_no_duplicates(script):
     params = make_params(out_dir="run")
     run = RunDirectory.create(params)
-    script([FilesObserver(run)], params=params).run(4)
+    script(observers_of(run), params=params).run(4)
     before = rows_of(run)
     with run.metrics.open("a") as file:
         file.write("4,torn")
@@ -118,7 +124,7 @@ def test_resuming_leaves_no_duplicates(script):
     run.go_on(longer)
     assert load_params(run.params, {}) == longer
     assert len(json.loads(run.environment.read_text())["resumed"]) == 1
-    script([FilesObserver(run)], params=longer, first_generation=2).run(6)
+    script(observers_of(run), params=longer, first_generation=2).run(6)
     rows = rows_of(run)
     assert [row["generation"] for row in rows] == list("012345")
     assert rows[:4] == before[:4] or [row["digest"] for row in rows[:4]] == [row["digest"] for row in before]
@@ -222,13 +228,13 @@ def test_a_full_disk_is_told_in_one_sentence(script, monkeypatch):
 
     monkeypatch.setattr("topoevo.reporting.files.write_network", refuse)
     with pytest.raises(CheckpointError, match="No space left"):
-        script([FilesObserver(run)], params=params).run(1)
+        script(observers_of(run), params=params).run(1)
 
 
 def test_a_picture_that_fails_stops_no_run(script, monkeypatch):
     params = make_params(out_dir="run")
     run = RunDirectory.create(params)
     monkeypatch.setattr("topoevo.reporting.pictures.draw_champion", lambda *_: 1 / 0)
-    script([FilesObserver(run)], params=params).run(2)
+    script(observers_of(run), params=params).run(2)
     assert json.loads(run.result.read_text())["status"] == "finished"
     assert "no picture of the champion: ZeroDivisionError" in run.log.read_text()

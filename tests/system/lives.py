@@ -7,6 +7,8 @@ life takes tenths of a second to begin. It has no threads, which would not survi
 from __future__ import annotations
 
 import builtins
+import functools
+import importlib
 import json
 import os
 import pathlib
@@ -14,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +51,17 @@ class Life:
     @property
     def out(self) -> str:
         """What it has printed until now."""
-        return (self.folder / f"out-{self.number}").read_text("utf-8")
+        return self._read("out")
 
     @property
     def err(self) -> str:
         """What it has printed as errors."""
-        return (self.folder / f"err-{self.number}").read_text("utf-8")
+        return self._read("err")
+
+    def _read(self, name: str) -> str:
+        """What is in one of the two files."""
+        path = self.folder / f"{name}-{self.number}"
+        return path.read_text("utf-8") if path.exists() else ""
 
     def wait_for(self, text: str) -> None:
         """Wait until it has printed something."""
@@ -134,6 +142,12 @@ class _Disturbed:
         Every so-manieth individual of a generation fails.
     journal_at_once
         Every evaluation is on the disk at once, not about a second later.
+    stuck_in
+        Something of `_STUCK` that runs compiled code for minutes, in which Python hears no signal.
+    ignore
+        Names of signals that whoever has started the process has switched off.
+    forks
+        An evaluation forks a child and ends it by SIGTERM.
     """
 
     def __init__(
@@ -145,6 +159,9 @@ class _Disturbed:
         evaluated: str | None = None,
         fail: int = 0,
         journal_at_once: bool = False,
+        stuck_in: str | None = None,
+        ignore: Sequence[str] = (),
+        forks: bool = False,
     ) -> None:
         self._kill_at = kill_at
         self._count = 0
@@ -156,6 +173,12 @@ class _Disturbed:
             from topoevo.experiment import journal
 
             journal.SECONDS_BETWEEN_WRITES = 0.0
+        if stuck_in is not None:
+            self._stick(*_STUCK[stuck_in])
+        for name in ignore:
+            signal.signal(signal.Signals[name], signal.SIG_IGN)
+        if forks:
+            self._fork_once()
         self._count_to = count_to
 
     def end(self) -> None:
@@ -247,12 +270,77 @@ class _Disturbed:
 
         DatasetEvaluator.attempt = disturbed  # type: ignore[method-assign]
 
+    def _fork_once(self) -> None:
+        """Have the first evaluation end a child of its own."""
+        from topoevo.experiment.evaluators import DatasetEvaluator
+
+        attempt = DatasetEvaluator.attempt
+
+        def forking(*args: Any, **options: Any) -> Any:
+            DatasetEvaluator.attempt = attempt  # type: ignore[method-assign]
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(60)
+                os._exit(1)
+            time.sleep(0.2)
+            os.kill(pid, signal.SIGTERM)
+            print("the child died of", os.WTERMSIG(os.waitpid(pid, 0)[1]), flush=True)
+            return attempt(*args, **options)
+
+        DatasetEvaluator.attempt = forking  # type: ignore[method-assign]
+
+    def _stick(self, module: str, name: str) -> None:
+        """Have a function compute for minutes before it does anything."""
+        owner = importlib.import_module(module)
+        *path, last = name.split(".")
+        for part in path:
+            owner = getattr(owner, part)
+        function = getattr(owner, last)
+
+        def stuck(*args: Any, **options: Any) -> Any:
+            print("stuck", flush=True)
+            _spinning()(10**12)
+            return function(*args, **options)
+
+        setattr(owner, last, stuck)
+
+
+#: Modules and functions that a life can be stuck in.
+_STUCK = {
+    "loading": ("topoevo.commands.evolve", "load_task_of"),
+    "compiling": ("topoevo.experiment.evaluators", "prepare_compiled"),
+    "evaluating": ("topoevo.experiment.evaluators", "DatasetEvaluator.attempt"),
+    "scoring": ("topoevo.experiment.evaluators", "TaskData.score"),
+    "reproducing": ("topoevo.evolution.reproduction", "Reproduction.next_generation"),
+    "drawing": ("topoevo.reporting.pictures", "draw_champion"),
+    "training": ("topoevo.learning.base", "Learner.train"),
+    "writing": ("topoevo.experiment.archive", "write_archive"),
+}
+
+
+@functools.cache
+def _spinning() -> Any:
+    """A compiled function that adds for so many turns, without Python's lock."""
+    import numba
+
+    @numba.njit(nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+    def spin(turns: int) -> float:
+        total = 0.0
+        for turn in range(turns):
+            total = total * 0.999999 + turn
+        return total
+
+    spin(1)
+    return spin
+
 
 def _live(request: dict[str, Any]) -> int:
     """Be the child."""
     from topoevo.cli import main
 
     os.chdir(request["folder"])
+    # All that descends from this process can be found by its session.
+    os.setsid()
     for descriptor, name in ((1, "out"), (2, "err")):
         file = os.open(f"{name}-{request['number']}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(file, descriptor)
@@ -290,7 +378,7 @@ def _import_everything() -> None:
     task = load_task_of(params)
     assert Experiment(params, task).run().status == "finished"
     assert Training(load_params(None, {**settings, "num_generations": 0}), task).run().status == "finished"
-    assert np.isfinite(task.train.inputs).all()
+    assert np.isfinite(task.train.inputs).all() and _spinning()
 
 
 def _serve() -> None:

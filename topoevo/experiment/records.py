@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -285,11 +285,16 @@ class Observer:
 
 
 def announce_end(observers: Iterable[Observer], outcome: Outcome) -> CheckpointError | None:
-    """Tell all observers that a run is over, and return the first problem with its files, which keeps nobody silent."""
+    """Tell all observers that a run is over, and return the first problem with its files, which keeps nobody silent.
+
+    Those that are told after a problem hear that the run has failed, so that the end can be repeated.
+    """
     first = None
     for observer in observers:
         try:
             observer.on_end(outcome)
         except CheckpointError as problem:
             first = first or problem
+            if outcome.status == "finished":
+                outcome = replace(outcome, status="failed", reason=str(problem))
     return first

@@ -20,12 +20,15 @@ def make_observers(run: RunDirectory, console: ConsoleObserver) -> list[Observer
         What has told the user about loading data until now.
     """
     from topoevo.reporting.files import FilesObserver
+    from topoevo.reporting.result_file import ResultObserver
     from topoevo.reporting.tensorboard import TensorBoardObserver
 
     console.run = run
-    # The console comes last: its summary names the files that the others have written.
+    files = FilesObserver(run, warn=console.on_message)
+    # Where there is a result, nothing else is missing. The console names the files that the others have written.
     return [
-        FilesObserver(run, warn=console.on_message),
+        files,
         TensorBoardObserver(run.tensorboard, picture=run.picture_png, warn=console.on_message),
+        ResultObserver(run, log=files.log),
         console,
     ]

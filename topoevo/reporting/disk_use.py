@@ -27,8 +27,10 @@ _FILE, _FILE_NODE, _FILE_CONNECTION, _FILE_NAME = 2500, 75, 90, 30
 _INDIVIDUAL, _EVALUATION, _EVALUATION_WEIGHT = 150, 500, 16 / 3
 #: Bytes of a generation or epoch in the table, the log and TensorBoard.
 _ROW, _EVENTS = 900, 6000
-#: Bytes of the pictures of a network of ordinary size, and of all that is written once.
-_PICTURES, _ONCE = 3_000_000, 100_000
+#: Bytes of the pictures of a network of ordinary size, of one for TensorBoard, and of all that is written once.
+_PICTURES, _PICTURE, _ONCE = 6_000_000, 1_500_000, 100_000
+#: Generations that bring a picture for TensorBoard, one of so many, and no more than this number in all.
+_GENERATIONS_A_PICTURE, _MOST_PICTURES = 10, 150
 #: Arrays of float32 that a learner keeps for every connection: weights, and the averages of its optimizer.
 _LEARNED = 3
 
@@ -94,7 +96,11 @@ def disk_use(params: Params, task: Task | Environment, genomes: Sequence[Genome]
     return DiskUse(
         params.population_size * ((params.keep_checkpoints + 1) * individual + journal),
         networks,
-        num_left * (_ROW + _EVENTS) + _file_size(task, *last) + _PICTURES + _ONCE,
+        num_left * (_ROW + _EVENTS)
+        + _file_size(task, *last)
+        + min(num_left // _GENERATIONS_A_PICTURE, _MOST_PICTURES) * _PICTURE
+        + _PICTURES
+        + _ONCE,
     )
 
 

@@ -1,4 +1,4 @@
-"""An observer that writes the run directory."""
+"""An observer that writes the run directory while the run goes on."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from topoevo.evolution import Individual
 from topoevo.experiment.data import origin_of
 from topoevo.experiment.learning_facts import feedback_of
 from topoevo.experiment.records import Champion, EpochRecord, Failure, GenerationRecord, Observer, Outcome, Run
-from topoevo.reporting.atomic import write_json
 from topoevo.reporting.failures import FailureFiles
 from topoevo.reporting.kept_population import POPULATION_NAME, write_population
-from topoevo.reporting.lines import epoch_line, generation_line, headline, summary
-from topoevo.reporting.measures import EPOCH_MEASURES, MEASURES, measures_of, measures_of_epoch, num_layers
+from topoevo.reporting.lines import epoch_line, generation_line
+from topoevo.reporting.measures import EPOCH_MEASURES, MEASURES, measures_of, measures_of_epoch
 from topoevo.reporting.network_facts import facts_of, facts_of_individual
 from topoevo.reporting.network_file import write_network
 from topoevo.reporting.run_directory import RunDirectory
@@ -44,7 +43,7 @@ _MAX_DRAWN_CONNECTIONS = 5000
 
 
 class FilesObserver(Observer):
-    """Write everything in the run directory but TensorBoard's events and the checkpoints.
+    """Write everything in the run directory but TensorBoard's events, the checkpoints and the result.
 
     Parameters
     ----------
@@ -57,7 +56,7 @@ class FilesObserver(Observer):
     -----
     After a resume, what was written of generations or epochs that run again is replaced.
 
-    A run ends when a row of its table, its result or, at the end, its champion cannot be written. Without anything else
+    A run ends when a row of its table or, at the end, its champion cannot be written. Without anything else
     it goes on, and tries again with the next one.
     """
 
@@ -66,7 +65,6 @@ class FilesObserver(Observer):
         self._warn = warn
         self._warned: set[str] = set()
         self._champion_waits = False
-        self._has_ended = False
         self._saved: GenerationRecord | None = None
         self._folder_changed = False
         self._watched: Run | None = None
@@ -91,15 +89,15 @@ class FilesObserver(Observer):
             self._failures = FailureFiles(self.run, run.params, run.task, first=first)
         title = f"seed {run.params.seed}, {run.task.name}"
         now = time.strftime("%Y-%m-%d %H:%M:%S")
-        self._log(f"{now}  {f'resumed at {unit} {first}' if done else 'started'}: {title}")
+        self.log(f"{now}  {f'resumed at {unit} {first}' if done else 'started'}: {title}")
         if num_missing:
             self._tell(f"warning: {self.run.metrics} lacks {num_missing} of {done} {unit}s")
         if run.founder:
-            self._log(f"the {'first network' if run.params.evolves else 'network'}: {run.founder}")
+            self.log(f"the {'first network' if run.params.evolves else 'network'}: {run.founder}")
 
     def on_message(self, text: str) -> None:
         """Log it."""
-        self._log(text)
+        self.log(text)
 
     def on_failure(self, failure: Failure) -> None:
         """Record the genome and what went wrong."""
@@ -124,7 +122,7 @@ class FilesObserver(Observer):
         self._add_row(COLUMNS, row)
         if self._champion is not None and self._champion_waits:
             self.on_champion(self._champion)
-        self._log(generation_line(record, params.num_generations))
+        self.log(generation_line(record, params.num_generations))
         every = params.save_networks_every
         # The last one comes before its checkpoint, after which no generation is repeated.
         if record.generation == params.num_generations - 1 or (every and record.generation % every == 0):
@@ -138,7 +136,7 @@ class FilesObserver(Observer):
         measures = measures_of_epoch(record)
         values = ["" if measures[name] is None else measures[name] for name in EPOCH_MEASURES]
         self._add_row(EPOCH_COLUMNS, [record.epoch, *values, record.digest])
-        self._log(epoch_line(record, self._watched.params.num_epochs))
+        self.log(epoch_line(record, self._watched.params.num_epochs))
 
     def on_checkpoint(self) -> None:
         """Make sure that the folder is the run's own, and that its table is on the disk."""
@@ -152,9 +150,8 @@ class FilesObserver(Observer):
                 self._folder_changed = False
 
     def on_end(self, outcome: Outcome) -> None:
-        """Write the champion, its picture, the last population and the result."""
+        """Write the champion, its picture, and the last population."""
         assert self._watched is not None
-        params = self._watched.params
         self.run.check_place()
         if outcome.champion is not None:
             self.on_champion(outcome.champion)
@@ -167,18 +164,6 @@ class FilesObserver(Observer):
             # Without a result, the end can be repeated.
             with _writing(self.run.champion):
                 self._write_champion(outcome.champion)
-        with _writing(self.run.result):
-            write_json(self.run.result, result_of(outcome, seed=params.seed), durable=True)
-        self._has_ended = True
-        if outcome.status == "interrupted":
-            self._draw()
-        self._log("\n".join(summary(outcome, self.run, params)))
-
-    def on_leave(self, outcome: Outcome) -> None:
-        """Write the result, unless that was done."""
-        if self._watched is not None and not self._has_ended:
-            write_json(self.run.result, result_of(outcome, seed=self._watched.params.seed), durable=True)
-            self._log(headline(outcome))
 
     def _write_champion(self, champion: Champion) -> None:
         """Write the network file of the champion."""
@@ -204,7 +189,7 @@ class FilesObserver(Observer):
             return
         size = champion.individual.genome.complexity.connections
         if size > _MAX_DRAWN_CONNECTIONS:
-            self._log(f"no picture of a network with {size} connections; topoevo draw makes one, slowly")
+            self.log(f"no picture of a network with {size} connections; topoevo draw makes one, slowly")
             self._next_picture = math.inf
             return
         drawn = self._drawn
@@ -215,7 +200,7 @@ class FilesObserver(Observer):
             try:
                 draw_champion(champion, self._watched.task, self.run.picture_svg, self.run.picture_png)
             except Exception as error:
-                self._log(f"no picture of the champion: {type(error).__name__}: {error}")
+                self.log(f"no picture of the champion: {type(error).__name__}: {error}")
             self._drawn = replace(champion)
             seconds = time.monotonic() - started
             self._next_picture = time.monotonic() + max(_SECONDS_BETWEEN_PICTURES, seconds / _PICTURE_RATIO)
@@ -253,7 +238,7 @@ class FilesObserver(Observer):
         facts = facts_of_individual(individual, params, task, generation=generation)
         write_network(path, individual.genome, facts=facts, feedback=feedback_of(individual.genome, params))
 
-    def _log(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Append a line to the log."""
         with self._trying(self.run.log), self.run.log.open("a", encoding="utf-8") as log:
             log.write(text + "\n")
@@ -262,7 +247,7 @@ class FilesObserver(Observer):
         """Tell the user one line, and log it."""
         if self._warn is not None:
             self._warn(text)
-        self._log(text)
+        self.log(text)
 
     @contextlib.contextmanager
     def _trying(self, path: Path) -> Iterator[None]:
@@ -275,49 +260,6 @@ class FilesObserver(Observer):
             if name not in self._warned:
                 self._warned.add(name)
                 self._tell(f"warning: {cannot_write(path, error)}; the run goes on without")
-
-
-def result_of(outcome: Outcome, *, seed: int) -> dict[str, Any]:
-    """Return the content of ``result.json``."""
-    champion = outcome.champion
-    epochs = {} if outcome.epochs is None else {"epochs": outcome.epochs}
-    return {
-        "status": outcome.status,
-        "reason": outcome.reason,
-        **epochs,
-        "generations": outcome.generations,
-        "evaluations": outcome.evaluations,
-        "seconds": outcome.seconds,
-        "seed": seed,
-        "digest": outcome.digest,
-        "champion": None if champion is None else _champion_result(champion),
-    }
-
-
-def _champion_result(champion: Champion) -> dict[str, Any]:
-    """What ``result.json`` says of the champion."""
-    test, genome = champion.test, champion.individual.genome
-    found = {
-        "reward": champion.train.reward,
-        "accuracy": champion.train.accuracy,
-        "test_reward": None if test is None else test.reward,
-        "test_accuracy": None if test is None else test.accuracy,
-        "connections": genome.complexity.connections,
-        "biases": genome.complexity.biases,
-        "neurons": len(genome.nodes),
-        "layers": num_layers(champion.individual),
-        "generation": champion.generation,
-    }
-    if champion.train.best_reward is not None:
-        found |= {
-            "best_reward": champion.train.best_reward,
-            "test_best_reward": None if test is None else test.best_reward,
-        }
-    if test is not None:
-        found |= {f"test_{name}": value for name, value in test.measures.items()}
-    if champion.train.rmse is not None:
-        found |= {"rmse": champion.train.rmse, "test_rmse": None if test is None else test.rmse}
-    return found
 
 
 @contextlib.contextmanager

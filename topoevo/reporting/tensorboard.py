@@ -53,6 +53,7 @@ class TensorBoardObserver(Observer):
         self._picture = picture
         self._warn = warn
         self._picture_time: int | None = None
+        self._next_picture = 0.0
         self._writer: Any = None
 
     def on_start(self, run: Run) -> None:
@@ -88,7 +89,9 @@ class TensorBoardObserver(Observer):
             for name, values in (("accuracy", accuracies(members)), ("connections", connections)):
                 if values:
                     self._write(summary.histogram(f"population/{name}", values, bins="auto", max_bins=60), step)
-            self._write_picture(step)
+            # Pictures are megabytes, and TensorBoard shows few of many: some forty for ten times the generations.
+            if step >= self._next_picture:
+                self._write_picture(step)
             self._writer.flush()
 
     def on_epoch(self, record: EpochRecord) -> None:
@@ -152,7 +155,7 @@ class TensorBoardObserver(Observer):
         changed = self._picture.stat().st_mtime_ns
         if changed == self._picture_time:
             return
-        self._picture_time = changed
+        self._picture_time, self._next_picture = changed, 1.06 * step
         png = self._picture.read_bytes()
         # The header of a PNG file begins with its size.
         width, height = struct.unpack(">II", png[16:24])

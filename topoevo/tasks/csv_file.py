@@ -178,6 +178,7 @@ def _read_rows(where: str, rows: Iterator[tuple[int, list[str]]], target_column:
     for row, cells in rows:
         if len(cells) != len(names):
             num_ragged += 1
+            check_size(where, num_ragged, 1)
             if num_ragged <= _SHOWN:
                 ragged.append(f"row {row} has {len(cells)}")
             continue

@@ -1,4 +1,4 @@
-"""Evaluations on several cores or machines, in an order that does not matter, and what is done when a worker is lost."""
+"""Evaluations on several cores or machines, in any order, and what is done when a worker is lost."""
 
 from topoevo.experiment.workers.pool import Workers
 

@@ -136,10 +136,14 @@ def _leave_the_terminal() -> None:
     """Be the first of a group of processes that is ended as a whole, and hear no signals meant for the program."""
     if hasattr(os, "setsid"):
         os.setsid()
-    signal.signal(signal.SIGINT, lambda number, frame: None)
+    # The parent has blocked them while this process started; those that have arrived are forgotten.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        # The parent has blocked them, so that none arrives while this process starts.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    # Programs that user code starts inherit what is ignored, and are to hear it.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else lambda number, frame: None)
 
 
 def _end_with_parent(alive: Connection) -> None:

@@ -135,6 +135,8 @@ class _Worker:
         """Let the system forget a process that was killed."""
         self.process.join(_SECONDS_TO_LEAVE)
         self.connection.close()
+        with suppress(OSError):
+            self._crash_report.unlink()
 
     def check(self) -> None:
         """Raise if the process has ended, however its end was hidden."""
@@ -160,6 +162,7 @@ class _Worker:
         """How the process has ended, after what can be said of a crash."""
         self.process.join(_SECONDS_TO_LEAVE)
         self.kill()
+        crash = crash_of(self._crash_report)
         self.bury()
         code = self.process.exitcode
         sentence = f"the worker process has ended with exit code {code}"
@@ -167,7 +170,7 @@ class _Worker:
             sentence = f"the worker process was ended by {_name_of(-code)}"
             if -code == getattr(signal, "SIGKILL", 0):
                 sentence += ", as the system does where memory runs out"
-        return "\n".join(part for part in (crash_of(self._crash_report), sentence) if part)
+        return "\n".join(part for part in (crash, sentence) if part)
 
 
 def _name_of(number: int) -> str:
