@@ -31,6 +31,7 @@ from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Champion, TaskScore
 from topoevo.experiment.training_checkpoint import TrainingCheckpoint
 from topoevo.genome import Genome, InnovationTracker
+from topoevo.reporting.event_files import forget_events, load_tensorboardx, read_events
 from topoevo.reporting.failures import read_failure
 from topoevo.reporting.files import COLUMNS
 from topoevo.reporting.kept_population import KeptPopulation, write_population
@@ -456,6 +457,13 @@ def _read_failure_lines(path: Path) -> None:
         assert json.loads(line)["generation"] < 3
 
 
+def _read_events(path: Path) -> None:
+    """Events of steps that are done stay, and are whole."""
+    forget_events(path.parent, 3)
+    for _, event in read_events(path) if path.exists() else ():
+        assert event is not None and (event.step < 3 or event.HasField("file_version"))
+
+
 def _run(path: Path) -> RunDirectory:
     """The folder of the file as that of a run."""
     (path.parent / "params.yaml").write_text("seed: 1\n")
@@ -595,6 +603,19 @@ def _failure_lines(folder: Path) -> list[bytes]:
     return ["".join(json.dumps({"generation": n, "reason": "no"}) + "\n" for n in range(4)).encode()]
 
 
+def _events(folder: Path) -> list[bytes]:
+    """Curves, a text and a picture of four generations."""
+    load_tensorboardx()
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(folder / "events")) as writer:
+        writer.add_text("params/all", "seed: 1")
+        for step in range(4):
+            writer.add_scalar("reward", 0.5, step)
+        writer.add_image("picture", np.zeros((3, 2, 2), np.uint8), 3)
+    return [path.read_bytes() for path in (folder / "events").iterdir()]
+
+
 def _results(folder: Path) -> list[bytes]:
     """Results of runs that have finished, and of one that has not."""
     champion = {"test_accuracy": 0.75, "connections": 5, "generation": 3}
@@ -659,6 +680,7 @@ READERS = {
         Reader("journal_records", path_of(Path(), 4).name, _journal_lines, _read_journal_records),
         Reader("metrics", "metrics.csv", _metrics, _read_metrics),
         Reader("failure_lines", "failures.jsonl", _failure_lines, _read_failure_lines),
+        Reader("events", "tensorboard/events.out.tfevents.1", _events, _read_events),
         Reader("result", "result.json", _results, _read_result),
         Reader("environment", "environment.json", _environments, _read_environment),
     )

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import signal
-import subprocess
 import sys
-import tempfile
-import textwrap
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -21,11 +16,7 @@ import pytest
 
 from topoevo.errors import TopoevoError, WorkerError
 from topoevo.evolution import Evaluation
-from topoevo.experiment.data import load_task_of
-from topoevo.experiment.experiment import Experiment
-from topoevo.experiment.judging import judging_of
-from topoevo.experiment.params import Params
-from topoevo.experiment.workers import Workers, pool, processes, shared_files
+from topoevo.experiment.workers import Workers, pool, processes
 from topoevo.experiment.workers.engine import Lost, Portion
 from topoevo.experiment.workers.threads import num_hanging
 from topoevo.seeds import Stream, generator
@@ -143,57 +134,6 @@ def test_any_number_of_workers_evaluates_everyone_once(backend, genomes, tmp_pat
         assert {path.read_text() for path in folder.iterdir()} == {"xx"}
         assert sorted(seen) == list(range(len(genomes)))
         assert all(seen[index] is evaluation for index, evaluation in enumerate(found))
-
-
-@pytest.mark.parametrize("has_room", [True, False])
-def test_samples_travel_once_and_leave_nothing_behind(has_room, tmp_path, monkeypatch):
-    """Files of all sizes lie in memory if there is room; conditions of later generations refer to the same samples."""
-    folders = tmp_path / "memory", tmp_path / "disk"
-    for folder in folders:
-        folder.mkdir()
-    monkeypatch.setattr(shared_files, "_IN_MEMORY", folders[0])
-    monkeypatch.setattr(shared_files, "_LEFT_TO_OTHERS", 0 if has_room else 2**60)
-    monkeypatch.setattr(tempfile, "tempdir", str(folders[1]))
-    params = Params(dataset="digits", num_samples=50, num_epochs=1)
-    _, problem = judging_of(params, load_task_of(params))
-    files = shared_files.SharedFiles()
-    paths, mapped = {}, set()
-    for generation in range(3):
-        shared = problem.shared(Stream.SHARED, generation)
-        path = files.write("evaluator", shared)
-        assert files.write("evaluator", shared) == path
-        evaluator, read = shared_files.read(path)
-        assert evaluator == "evaluator" and path.parents[1] == folders[0 if has_room else 1]
-        np.testing.assert_array_equal(read.order, shared.order)
-        np.testing.assert_array_equal(read.samples.inputs, shared.samples.inputs)
-        np.testing.assert_array_equal(read.samples.targets, shared.samples.targets)
-        memory = read.samples.inputs
-        while isinstance(memory, np.ndarray):
-            memory = memory.base
-        assert isinstance(memory, mmap.mmap) and not read.samples.inputs.flags.writeable
-        mapped.add(read.samples)
-        paths[generation] = {one for folder in folders for one in folder.rglob("*") if one.is_file()}
-        assert len(paths[generation]) == 3
-    assert len(set.intersection(*paths.values())) == 2 and len(mapped) == 1
-    files.remove()
-    assert not [one for folder in folders for one in folder.iterdir()]
-
-
-def test_a_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(shared_files, "_IN_MEMORY", tmp_path / "missing")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    files = shared_files.SharedFiles()
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    params = Params(dataset="digits", num_samples=50, num_epochs=1)
-    _, problem = judging_of(params, load_task_of(params))
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(WorkerError, match=r"^samples cannot be handed to worker processes: .*No space left on device"):
-        files.write("evaluator", problem.shared(Stream.SHARED, 0))
-    files.remove()
-    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_known_is_not_evaluated_again(genomes, tmp_path):
@@ -432,80 +372,6 @@ def test_a_lost_portion_is_split_and_the_innocent_come_back(genomes):
     first, again, alone = rounds
     (lost,) = [part for part in first if 5 in part]
     assert len(lost) > 1 and sorted(again) == sorted((index,) for index in lost) and alone == [(5,)]
-
-
-def test_a_program_that_is_killed_leaves_no_workers_and_no_files(tmp_path):
-    """The workers are evaluating when their parent dies by SIGKILL."""
-    script = tmp_path / "program.py"
-    script.write_text(
-        textwrap.dedent(
-            """
-            import os, signal, sys, time
-            import numpy as np
-            from topoevo.genome import Genome, InnovationTracker
-            from topoevo.experiment.workers import Workers
-
-            class Shared:
-                def prepare(self): pass
-
-            class Sleeping:
-                remedy = ""
-                def prepare(self, say): print(os.getpid(), flush=True)
-                def evaluate(self, genome, shared, **address): time.sleep(600)
-
-            rng = np.random.default_rng(0)
-            genome = Genome.minimal(2, 1, p_enabled=1.0, tracker=InnovationTracker(), rng=rng)
-            with Workers(2, "loky") as workers:
-                workers.evaluate(Sleeping(), [genome] * 4, Shared(), generation=0)
-            """
-        )
-    )
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    pids = [int(process.stdout.readline()) for _ in range(2)]
-    process.kill()
-    process.wait()
-    until = time.monotonic() + 20
-    while time.monotonic() < until and (
-        any(Path(f"/proc/{pid}").exists() for pid in pids) or list(tmp_path.glob("topoevo-*"))
-    ):
-        time.sleep(0.05)
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-    assert not list(tmp_path.glob("topoevo-*"))
-
-
-RUNS: dict[str, dict[str, Any]] = {
-    "samples": {"dataset": "digits", "num_samples": 300, "num_epochs": 1, "inherit_weights": True},
-    "agnostic": {"dataset": "digits", "num_samples": 300, "shared_weights": (-1.0, 0.5, 2.0)},
-    "simulation": {"env_name": "CartPoleSwingUp", "shared_weights": (-1.0, 0.5), "num_trials": 1},
-    "gymnasium": {"env_name": "CartPole-v1", "shared_weights": (-1.0, 0.5), "num_trials": 1},
-}
-
-
-def digests(**settings: Any) -> list[str]:
-    """Of three generations of a small run."""
-    params = Params(population_size=12, tournament_size=3, num_generations=3, **settings)
-    experiment = Experiment(params, load_task_of(params))
-    with Workers.from_params(params) as workers:
-        return [experiment.step(workers).digest for _ in range(3)]
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_threads_change_nothing(name):
-    if name == "gymnasium":
-        pytest.importorskip("gymnasium")
-    found = {tuple(digests(**RUNS[name], num_workers=number)) for number in (1, 2, 5)}
-    assert len(found) == 1 and len(set(*found)) == 3
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RUNS)
-def test_processes_change_nothing(name):
-    if name == "gymnasium":
-        pytest.importorskip("gymnasium")
-    found = {tuple(digests(**RUNS[name], num_workers=n, joblib_backend="loky")) for n in (1, 2, 5)}
-    assert found == {tuple(digests(**RUNS[name]))}
 
 
 def test_portions_are_split_into_single_genomes(genomes):

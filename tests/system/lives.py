@@ -97,7 +97,9 @@ class Nursery:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return Life(folder, self._heard()["pid"], self._number, self)
+        while (heard := self._heard()) is None:
+            pass
+        return Life(folder, heard, self._number, self)
 
     def live(self, folder: Path, *words: object, expect: int | None = 0, **disturbance: Any) -> Life:
         """Begin a life, wait for its end, and check its exit code unless None is expected."""
@@ -109,8 +111,7 @@ class Nursery:
     def wait_for(self, life: Life) -> int:
         """Return the exit code of a life."""
         while life.pid not in self._codes:
-            heard = self._heard()
-            self._codes[heard["pid"]] = heard["code"]
+            self._heard()
         return self._codes[life.pid]
 
     def close(self) -> None:
@@ -118,11 +119,14 @@ class Nursery:
         self._process.kill()
         self._process.communicate()
 
-    def _heard(self) -> dict[str, int]:
-        """One answer."""
+    def _heard(self) -> int | None:
+        """Take one answer: the process of a life that has begun, or None if one has ended."""
         assert self._process.stdout is not None
         heard: dict[str, int] = json.loads(self._process.stdout.readline())
-        return heard
+        if "code" not in heard:
+            return heard["pid"]
+        self._codes[heard["pid"]] = heard["code"]
+        return None
 
 
 class _Disturbed:
@@ -334,6 +338,12 @@ def _spinning() -> Any:
     return spin
 
 
+def _drawn(champion: Any, task: Any, *files: Path) -> None:
+    """Write the beginning of a picture, since a whole one takes longer than the run."""
+    for file in files:
+        file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IHDR" + bytes([0, 0, 0, 1, 0, 0, 0, 1]))
+
+
 def _live(request: dict[str, Any]) -> int:
     """Be the child."""
     from topoevo.cli import main
@@ -350,6 +360,9 @@ def _live(request: dict[str, Any]) -> int:
     sys.stdin = builtins.open(os.devnull, encoding="utf-8")  # noqa: SIM115 - until the end
     sys.stdout = builtins.open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = builtins.open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if request["disturbance"].get("stuck_in") != "drawing":
+        pictures: Any = importlib.import_module("topoevo.reporting.pictures")
+        pictures.draw_champion = _drawn
     disturbed = _Disturbed(**request["disturbance"])
     code = main(request["words"])
     sys.stdout.flush()

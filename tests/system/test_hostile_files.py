@@ -545,6 +545,30 @@ def test_packed_images_are_unpacked_only_as_far_as_they_are_wanted(tmp_path):
     tracemalloc.stop()
 
 
+def test_a_prepared_array_that_was_damaged_is_computed_again(tmp_path, monkeypatch):
+    from topoevo.tasks.cache import cached_array
+
+    monkeypatch.setenv("TOPOEVO_CACHE", str(tmp_path))
+    right = np.arange(6, dtype=np.float32).reshape(2, 3)
+    computed = []
+
+    def array():
+        return cached_array("key", (2, 3), lambda: computed.append(1) or right.copy())
+
+    path = tmp_path / "prepared" / "key.npy"
+    for expected in (1, 1):
+        assert (array() == right).all() and len(computed) == expected
+    # Numpy reads the file, too.
+    assert (np.load(path) == right).all()
+    np.save(path, right + 1)
+    assert (array() == right).all() and len(computed) == 2
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 1
+    path.write_bytes(content)
+    assert (array() == right).all() and len(computed) == 3
+    assert isinstance(array(), np.memmap) and not array().flags.writeable
+
+
 # -- run directories --------------------------------------------------------------------------------------------
 
 
@@ -622,6 +646,38 @@ def test_a_lock_that_is_a_link_is_not_written(tmp_path, refuse):
     params = str(REPOSITORY / "params" / "wlnn" / "digits-quick.yaml")
     assert "link" in refuse("wlnn", params, "--out_dir", "run", "--overwrite_output")
     assert (tmp_path / "mine").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reward": "00"},
+        {"reward": "zz" * 8},
+        {"reward": 1.0},
+        {"weights": "AAAA"},
+        {"weights": "AA=A"},
+        {"weights": [1]},
+        {"stream": ["LEARNING"]},
+        {"stream": "NOWHERE"},
+        {"index": -1},
+        {"index": True},
+        {"index": 10**30},
+        {"failure": 3},
+        {"genome": None},
+    ],
+    ids=str,
+)
+def test_records_of_a_journal_that_are_none(tmp_path, change):
+    genome = readers.make_genome()
+    (content,) = readers._journal_lines(tmp_path)
+    lines = content.splitlines()
+    record = json.loads(lines[1].partition(b" ")[2]) | change
+    text = json.dumps(record).encode()
+    readers.path_of(tmp_path, 4).write_bytes(lines[0] + b"\n" + readers._hash(text) + b" " + text + b"\n")
+    said = []
+    journal = readers.Journal(tmp_path, 4, [genome] * 4, say=said.append)
+    assert journal.known(readers.Place(readers.Stream.LEARNING, 0), genome) is None
+    assert len(said) == 1 or change == {"genome": None}
 
 
 @pytest.mark.parametrize(

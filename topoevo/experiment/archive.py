@@ -29,7 +29,7 @@ CHECKED_VERSION = 2
 Entry: TypeAlias = "NDArray[Any] | Sequence[NDArray[Any]]"
 
 #: JSON takes many times its bytes when it is read; a population of a million has less.
-_MAX_META_BYTES = 2**29
+_MAX_META_BYTES, _MAX_META_VALUES = 2**29, 2**24
 #: Small arrays are collected up to so many bytes before they are written.
 _CHUNK_BYTES = 2**20
 
@@ -227,7 +227,10 @@ def _read_meta(array: NDArray[Any] | None) -> dict[str, Any]:
         raise ValueError("has no entry 'meta'")
     if array.nbytes > _MAX_META_BYTES:
         raise ValueError(f"has {array.nbytes} bytes of JSON, more than are read")
-    meta = json.loads(array.tobytes())
+    content = array.tobytes()
+    if sum(map(content.count, b",[{")) > _MAX_META_VALUES:
+        raise ValueError(f"has more than {_MAX_META_VALUES} values of JSON")
+    meta = json.loads(content)
     if not isinstance(meta, dict):
         raise ValueError("has an entry 'meta' that is no JSON object")
     return meta

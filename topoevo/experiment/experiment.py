@@ -201,10 +201,10 @@ class Experiment:
         outcome: Outcome | None = None
         error: Exception | None = None
         try:
-            self._prepare()
             for observer in self.observers:
                 observer.on_start(self)
             self._write_checkpoint()
+            self._prepare()
             self._check_stop()
             with Workers.from_params(self.params, self._say) as workers:
                 outcome = self._evolved(workers)

@@ -182,10 +182,10 @@ class Training:
         status, reason, repeats = "finished", "", False
         error: Exception | None = None
         try:
-            self._prepare()
             for observer in self.observers:
                 observer.on_start(self)
             self._write_checkpoint()
+            self._prepare()
             for epoch in range(self.num_done, self.params.num_epochs):
                 record = self.step(epoch)
                 for observer in self.observers:

@@ -18,7 +18,8 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = False)
     path
         File to write; its folder must exist.
     content
-        All of the file; text is written as UTF-8.
+        All of the file; text is written as UTF-8, with a question mark for what is half a character, as there is in
+        names of files that are no text.
     durable
         Whether it is on the disk when this returns, so that even a power failure does not lose it.
 
@@ -27,7 +28,7 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = False)
     OSError
         If it cannot be written; an earlier file is then unchanged.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="replace") if isinstance(content, str) else content
     with replaced_file(path, durable=durable) as file:
         file.write(data)
 

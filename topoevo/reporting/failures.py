@@ -97,7 +97,7 @@ class FailureFiles:
             "file": path.relative_to(self._run.path).as_posix() if keeps else None,
             "reason": reason,
         }
-        with self._run.failures.open("a", encoding="utf-8") as failures:
+        with self._run.failures.open("a", encoding="utf-8", errors="replace") as failures:
             failures.write(json.dumps(finite(line), ensure_ascii=False) + "\n")
 
     def _feedback(self, failure: Failure) -> Any:

@@ -240,7 +240,7 @@ class FilesObserver(Observer):
 
     def log(self, text: str) -> None:
         """Append a line to the log."""
-        with self._trying(self.run.log), self.run.log.open("a", encoding="utf-8") as log:
+        with self._trying(self.run.log), self.run.log.open("a", encoding="utf-8", errors="replace") as log:
             log.write(text + "\n")
 
     def _tell(self, text: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from topoevo.errors import TaskError
+from topoevo.foreign_files import shown
 from topoevo.tasks.base import DATASETS, Dataset, DataSettings, Progress, RawData
 from topoevo.tasks.csv_file import read_csv
 from topoevo.tasks.npz_file import read_npz
@@ -89,6 +90,12 @@ def _sha256(path: Path) -> str:
 
 def _locate(file_name: str, setting: str, data_dir: str | None) -> Path:
     """Return the path of a file as given, or else below ``data_dir``."""
+    try:
+        file_name.encode()
+    except UnicodeEncodeError:
+        raise TaskError(
+            f"{setting}: {shown(file_name)} is no name in UTF-8, so it cannot be recorded; rename it"
+        ) from None
     path = os.path.expanduser(file_name)
     candidates = [path] if data_dir is None else [path, os.path.join(os.path.expanduser(data_dir), path)]
     for candidate in candidates:
