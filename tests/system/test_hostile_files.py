@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -626,6 +627,15 @@ def test_nothing_is_written_through_a_link_out_of_the_folder(tmp_path, refuse, n
         message = refuse(command, "run")
         assert name in message and "link" in message
     assert everything_below(tmp_path) == before
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path, refuse):
+    run = _write_run(tmp_path / "run", load_params(None, {}))
+    (run / "metrics.csv").unlink()
+    os.mkfifo(run / "metrics.csv")
+    assert "metrics.csv" in refuse("resume", "run")
+    os.mkfifo(tmp_path / "n.json")
+    assert "is no file" in refuse("evaluate", "n.json")
 
 
 def test_a_link_within_the_folder_is_fine(tmp_path):

@@ -304,12 +304,12 @@ class RunDirectory:
             raise CheckpointError(f"{self.path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
         if outside is not None:
             raise CheckpointError(
-                f"{outside}: is a link that leads out of the folder of the run, so nothing is written there; put what "
-                "it leads to in its place"
+                f"{outside}: is no file, but a link that leads out of the folder of the run, or a pipe or device; "
+                "nothing is written there"
             )
 
     def _link_outside(self) -> Path | None:
-        """The first link in the folder that leads out of it."""
+        """The first link in the folder that leads out of it, or pipe or device, which may have no end."""
         home = self.path.resolve()
         folders = [self.path]
         while folders:
@@ -320,6 +320,8 @@ class RunDirectory:
                             return Path(entry.path)
                     elif entry.is_dir():
                         folders.append(Path(entry.path))
+                    elif not entry.is_file():
+                        return Path(entry.path)
         return None
 
     def _delete_partial_files(self) -> None:

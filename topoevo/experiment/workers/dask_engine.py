@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import dask
@@ -26,6 +26,8 @@ from topoevo.experiment.workers.parcels import Answer, Packed, Parcel, answer
 from topoevo.tasks.task import Samples
 
 _SECONDS_TO_ANSWER = 5.0
+#: What kills one worker is not tried on three others, and a worker that is started again is waited for.
+_OF_LOCAL_CLUSTERS = {"distributed.scheduler.allowed-failures": 0, "distributed.deploy.lost-worker-timeout": "1 day"}
 _LOGGERS = ("distributed", "tornado", "asyncio")
 
 #: Samples in this worker process, by name.
@@ -81,6 +83,8 @@ class DaskEngine(JoblibEngine):
         self._levels = {name: logging.getLogger(name).level for name in loggers}
         for name in loggers:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        self._config: Any = nullcontext()
+        self._num_processes = self._num_workers
         self._cluster: Any = None
         self._client: Any = None
         self._plugins: set[str] = set()
@@ -98,31 +102,43 @@ class DaskEngine(JoblibEngine):
 
     def _local_cluster(self) -> Any:
         """Processes on this machine that end with this one."""
-        # What kills one worker is not tried on three others: whoever asked us decides what is tried again.
-        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-            return distributed.LocalCluster(
-                n_workers=self._num_workers,
-                threads_per_worker=1,
-                memory_limit=0,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-            )
+        self._config = dask.config.set(_OF_LOCAL_CLUSTERS)
+        return distributed.LocalCluster(
+            n_workers=self._num_workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        )
 
     def stop(self) -> None:
         """Disconnect; see `JoblibEngine.stop`."""
-        if self._client is not None:
+        with suppress(Exception):
+            for name in self._plugins if self._cluster is None else ():
+                self._client.unregister_worker_plugin(name)
+        for one in (self._client, self._cluster):
             with suppress(Exception):
-                for name in self._plugins if self._cluster is None else ():
-                    self._client.unregister_worker_plugin(name)
-            self._client.close(timeout=1)
-        if self._cluster is not None:
-            self._cluster.close(timeout=1)
+                if one is not None:
+                    one.close(timeout=1)
+        with self._config:
+            pass
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)
 
     def count_workers(self) -> int:
         """Return the threads of all workers."""
+        self._replace_workers()
         return sum(self._client.nthreads().values())
+
+    def check(self) -> None:
+        """Look after the scheduler, and after our own workers; see `JoblibEngine.check`."""
+        super().check()
+        self._replace_workers()
+
+    def _replace_workers(self) -> None:
+        """Start our own workers that dask has given up."""
+        if self._cluster is not None and len(self._cluster.workers) < self._num_processes:
+            self._cluster.scale(self._num_processes)
 
     def backend(self) -> Any:
         """Return joblib's backend."""
