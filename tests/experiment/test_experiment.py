@@ -10,6 +10,7 @@ from topoevo.experiment import checkpoint as checkpoint_module
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment
+from topoevo.experiment.founder import Founder
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Observer
 
@@ -167,6 +168,103 @@ def test_an_exception_in_a_worker_is_recorded_with_its_traceback(task, monkeypat
     assert listener.outcome.generations == 1
     assert "all 10 individuals failed: ZeroDivisionError: no luck" in listener.outcome.reason
     assert "in broken" in listener.failures[0][1].evaluation.failure
+
+
+def test_a_generation_that_has_failed_is_tried_again_when_the_run_goes_on(task, tmp_path):
+    from topoevo.experiment import evaluators
+
+    whole = run(task)
+    original = evaluators.initial_weights
+
+    def broken_later(network, weight_init, rng):
+        if len(listener.records) == 2:
+            raise MemoryError
+        return original(network, weight_init, rng)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluators, "initial_weights", broken_later)
+        listener = Listener()
+        params = load_params(None, SMALL)
+        outcome = Experiment(params, task, observers=[listener], checkpoint_folder=tmp_path).run()
+    assert (outcome.status, outcome.generations, outcome.repeats) == ("failed", 3, True)
+    assert not list(tmp_path.glob("journal*"))
+    rest = run(task, checkpoint=Checkpoint.read_last(tmp_path), folder=tmp_path)
+    assert listener.digests[:2] + rest.digests == whole.digests
+    assert rest.outcome.evaluations == whole.outcome.evaluations
+
+
+class Stopper(Listener):
+    """Asks the run to stop after so many evaluations of a generation."""
+
+    def __init__(self, generation, num_evaluations):
+        super().__init__()
+        self.when, self.counted, self.messages = (generation, num_evaluations), [], []
+
+    def on_evaluation(self, generation, done, total):
+        self.counted.append((generation, done))
+        if (generation, done) == self.when:
+            self.experiment.stop("enough")
+
+    def on_message(self, text):
+        self.messages.append(text)
+
+    def on_start(self, experiment):
+        self.experiment = experiment
+
+
+def test_a_stop_keeps_what_is_evaluated(task, tmp_path):
+    whole = run(task)
+    stopper = Stopper(1, 4)
+    params = load_params(None, SMALL)
+    outcome = Experiment(params, task, observers=[stopper], checkpoint_folder=tmp_path).run()
+    assert (outcome.status, outcome.reason, outcome.generations) == ("interrupted", "enough", 1)
+    assert outcome.digest == whole.digests[0] and outcome.evaluations == 11
+    assert [path.name for path in tmp_path.glob("journal*")] == ["journal-000001.jsonl"]
+    again = Stopper(9, 9)
+    checkpoint = Checkpoint.read_last(tmp_path)
+    finished = Experiment(params, task, observers=[again], checkpoint=checkpoint, checkpoint_folder=tmp_path).run()
+    num_known = stopper.counted[-1][1]
+    assert 4 <= num_known <= 10
+    assert f"{num_known} of 10 evaluations of generation 1 are done already" in again.messages
+    assert [done for generation, done in again.counted if generation == 1] == list(range(num_known + 1, 11))
+    assert stopper.digests + again.digests == whole.digests
+    assert finished.evaluations == whole.outcome.evaluations
+    assert not list(tmp_path.glob("journal*"))
+
+
+def test_a_stop_in_the_final_training_leaves_the_champion_of_the_last_generation(task, tmp_path):
+    class StopAtTheEnd(Stopper):
+        def on_message(self, text):
+            if text.startswith("training the champion"):
+                self.experiment.stop("enough")
+
+    whole = run(task, final_epochs=3)
+    stopper = StopAtTheEnd(9, 9)
+    params = load_params(None, {**SMALL, "final_epochs": 3})
+    outcome = Experiment(params, task, observers=[stopper], checkpoint_folder=tmp_path).run()
+    assert (outcome.status, outcome.generations) == ("interrupted", 4)
+    assert outcome.champion.test is None and outcome.champion.validation == stopper.records[-1].champion.validation
+    rest = run(task, final_epochs=3, checkpoint=Checkpoint.read_last(tmp_path), folder=tmp_path)
+    assert rest.records == [] and rest.outcome.status == "finished"
+    ours, theirs = rest.outcome.champion, whole.outcome.champion
+    assert (ours.train, ours.validation, ours.test) == (theirs.train, theirs.validation, theirs.test)
+
+
+def test_newcomers_descend_from_the_founder_after_a_resume_too(task, tmp_path):
+    def start(folder, checkpoint=None, **changes):
+        params = load_params(None, {**SMALL, "num_newcomers": 3, **changes})
+        listener = Listener()
+        founder = None if checkpoint else Founder.of("a network", whole_founder)
+        Experiment(
+            params, task, founder=founder, observers=[listener], checkpoint=checkpoint, checkpoint_folder=folder
+        ).run()
+        return listener
+
+    whole_founder = run(task, num_generations=2).outcome.champion.individual.genome
+    whole = start(None)
+    first = start(tmp_path, num_generations=2)
+    rest = start(tmp_path, checkpoint=Checkpoint.read_last(tmp_path))
+    assert first.digests + rest.digests == whole.digests and len(whole.digests) == 4
 
 
 def test_champion_is_confirmed_on_fresh_numbers_and_only_gets_better(task):

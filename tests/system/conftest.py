@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .lives import Nursery
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMS = REPOSITORY / "params" / "wlnn"
@@ -73,6 +75,14 @@ def user_environment(**changes: str) -> dict[str, str]:
 def programs(tmp_path: Path) -> Programs:
     """Return the programs, to be run in an empty folder."""
     return Programs(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Return a process that begins others, which has imported everything."""
+    nursery = Nursery(user_environment())
+    yield nursery
+    nursery.close()
 
 
 @pytest.fixture(scope="session")

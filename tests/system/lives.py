@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+#: Variable of the environment of a life and of all that descends from it.
+MARK = "TOPOEVO_LIFE"
 #: A life that lasts longer hangs.
 _SECONDS = 120.0
 
@@ -349,8 +351,8 @@ def _live(request: dict[str, Any]) -> int:
     from topoevo.cli import main
 
     os.chdir(request["folder"])
-    # All that descends from this process can be found by its session.
-    os.setsid()
+    # All that descends from this process can be found by its environment.
+    os.environ[MARK] = str(os.getpid())
     for descriptor, name in ((1, "out"), (2, "err")):
         file = os.open(f"{name}-{request['number']}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(file, descriptor)

@@ -15,7 +15,7 @@ import pytest
 
 from topoevo.reporting.event_files import read_events
 
-from .conftest import PARAMS, read_json, read_metrics, user_environment
+from .conftest import PARAMS, read_json, read_metrics
 from .lives import Nursery
 
 TINY = ("--population_size", "10", "--tournament_size", "3", "--num_epochs", "1", "--num_workers", "2")
@@ -56,13 +56,6 @@ KINDS = {
         "--num_epochs",
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    nursery = Nursery(user_environment())
-    yield nursery
-    nursery.close()
 
 
 def events_of(folder: Path) -> dict[str, list[tuple[int, object]]]:

@@ -5,6 +5,7 @@ Limits of time are wide here, since the machine may be busy; what is waited for 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PARAMS, read_json, user_environment
-from .lives import Life, Nursery
+from .conftest import PARAMS, read_json
+from .lives import MARK, Life
 
 QUICK = PARAMS / "digits-quick.yaml"
 TINY = ("--population_size", "8", "--tournament_size", "3", "--num_epochs", "1", "--num_samples", "64")
@@ -44,13 +45,6 @@ ENDLESS = (
 _SECONDS = 20.0
 
 
-@pytest.fixture(scope="module")
-def nursery():
-    nursery = Nursery(user_environment())
-    yield nursery
-    nursery.close()
-
-
 def ended_by(life: Life, number: signal.Signals) -> float:
     """Send a signal, wait for the end, check how it ended, and return the seconds that it took."""
     started = time.monotonic()
@@ -61,7 +55,7 @@ def ended_by(life: Life, number: signal.Signals) -> float:
     assert "Traceback" not in life.err
     assert seconds < _SECONDS, life.out
     until = time.monotonic() + _SECONDS
-    while left := processes_of_session(life.pid):
+    while left := descendants_of(life):
         assert time.monotonic() < until, f"{left} are left"
         time.sleep(0.1)
     if record := os.environ.get("TOPOEVO_RECORD_SECONDS"):
@@ -70,17 +64,15 @@ def ended_by(life: Life, number: signal.Signals) -> float:
     return seconds
 
 
-def processes_of_session(session: int) -> list[str]:
-    """Command lines of the processes of a session, those that have ended left out."""
+def descendants_of(life: Life) -> list[str]:
+    """Command lines of the processes that a life has left."""
+    mark = f"{MARK}={life.pid}".encode()
     found = []
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == session and fields[0] != "Z":
+        if folder.name.isdigit() and int(folder.name) != life.pid:
+            with contextlib.suppress(OSError):
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
                     found.append((folder / "cmdline").read_text().replace("\0", " "))
-            except OSError:
-                pass
     return found
 
 
@@ -103,6 +95,7 @@ def test_an_evaluation_that_takes_minutes_is_given_up(nursery, tmp_path, backend
     life = nursery.start(tmp_path, *words)
     life.wait_for("writing to run")
     time.sleep(2.0 if backend == "threading" else 6.0)
+    assert backend == "threading" or descendants_of(life), "no worker has begun"
     ended_by(life, number)
     result = read_json(tmp_path / "run" / "result.json")
     assert (result["status"], result["reason"], result["generations"]) == ("interrupted", number.name, 0)

@@ -79,13 +79,21 @@ def interrupted_by_signals() -> Iterator[None]:
     """
     own = {signal.SIGINT: signal.default_int_handler}
     handlers = {number: _raise for number in _SIGNALS if signal.getsignal(number) is own.get(number, signal.SIG_DFL)}
-    unraisable = sys.unraisablehook
-    sys.unraisablehook = _on_unraisable
+    usual = sys.unraisablehook
+
+    def on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+        """Leave where an interruption came in a callback of the compiler or a finalizer, and Python would go on."""
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            _say_goodbye()
+            os._exit(128 + getattr(unraisable.exc_value, "number", signal.SIGINT))
+        usual(unraisable)
+
+    sys.unraisablehook = on_unraisable
     try:
         with _heard(handlers, lambda name: None, lambda name: _say_goodbye()):
             yield
     finally:
-        sys.unraisablehook = unraisable
+        sys.unraisablehook = usual
 
 
 def exit_code(name: str) -> int:
@@ -114,14 +122,16 @@ def _heard(
     watching.start()
     descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    _watching.append(os.getpid())
+    _open.append(watching)
     try:
         yield
     finally:
-        _watching.pop()
+        _open.pop()
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        # A child that was forked may have the socket, too; closing it would not be noticed.
+        sender.shutdown(socket.SHUT_RDWR)
         sender.close()
         watching.join()
         receiver.close()
@@ -177,13 +187,14 @@ def _in_thread(function: Callable[[str], None], name: str) -> threading.Event:
     return done
 
 
-#: One entry for every context that is open, the process that has opened it.
-_watching: list[int] = []
+#: The threads of all contexts that are open.
+_open: list[threading.Thread] = []
 
 
 def _forget() -> None:
     """In a process that was forked, give signals their usual meaning: they are not meant for the parent."""
-    if _watching:
+    if _open:
+        _open.clear()
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
             usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
@@ -211,14 +222,6 @@ def _raise(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise Terminated(number)
-
-
-def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """Leave where an interruption came in a callback of the compiler or a finalizer, and Python would go on."""
-    if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        _say_goodbye()
-        os._exit(128 + getattr(unraisable.exc_value, "number", signal.SIGINT))
-    sys.__unraisablehook__(unraisable)
 
 
 def _say_goodbye() -> None:

@@ -52,7 +52,7 @@ def verify_command(words: list[str], prog: str) -> int:
     recorded = recorded_digests(run)
     params, task = load_run(run, given)
     verification = Verification(params, task, recorded, say=_say)
-    with stopped_by_signals(verification.stop):
+    with stopped_by_signals(verification.stop, say=_say):
         try:
             count = max(recorded, default=0) + 1 if given.all else given.count
             comparisons = list(_printed(_comparisons(verification, run, params, task, count), params))

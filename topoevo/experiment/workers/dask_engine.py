@@ -96,7 +96,7 @@ class DaskEngine(JoblibEngine):
             )
             with joblib.parallel_config(backend=self.name, client=self._client) as config:
                 self._backend = config["backend"]
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
             self.stop()
             raise WorkerError(f"no dask scheduler answers {self.where}: {in_one_line(error)}") from error
 

@@ -6,7 +6,9 @@ happens to one is known of that one alone.
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from topoevo.errors import TopoevoError, WorkerError, in_one_line
@@ -39,6 +42,8 @@ _MAX_SENDINGS = 10
 _SECONDS_TO_RECONNECT = 10.0
 #: A cluster that does not let go in this time, in seconds, is left to itself.
 _SECONDS_TO_LEAVE = 3.0
+#: Signals of a terminal: Ctrl-C, and its end.
+_SIGNALS = [signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 T = TypeVar("T")
 
 
@@ -118,6 +123,7 @@ class JoblibEngine(ABC):
         self._delivery: Delivery | None = None
         self._said: set[Versions] = set()
         self._connected_at = time.monotonic()
+        self._is_started = False
 
     @property
     def num_workers(self) -> int:
@@ -146,22 +152,24 @@ class JoblibEngine(ABC):
             )
 
     def __enter__(self) -> Self:
-        try:
-            self.start()
-        except ImportError as error:
-            raise WorkerError(f"joblib_backend {self.name} is not installed: {in_one_line(error)}") from error
+        # It is reached when there is something to compute, since it may take long and a user may have enough of it.
+        _start_resource_tracker()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._delivery = None
-        with suppress(TimeoutError):
-            patiently(self.stop, lambda: None, timeout=_SECONDS_TO_LEAVE)
+        if self._is_started:
+            with suppress(TimeoutError):
+                patiently(self.stop, lambda: None, timeout=_SECONDS_TO_LEAVE)
 
     def compute(
         self, portions: Sequence[Portion], on_wait: Callable[[], None]
     ) -> Iterator[tuple[Portion, list[tuple[int, Evaluation]] | Lost]]:
         """Yield every portion once, in the order of arrival; see `topoevo.experiment.workers.engine.Engine`."""
         patience = Patience(on_wait)
+        if not self._is_started:
+            patiently(self.start, patience.look)
+            self._is_started = True
         self._await_workers(patience.look)
         backend = self._ask(self.backend, patience.look)
         arrived: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
@@ -362,6 +370,20 @@ class JoblibEngine(ABC):
         """Forget about portions that are not done."""
 
 
+def _start_resource_tracker() -> None:
+    """Start what cleans up after Python's processes, before a thread does it and loses its mask of signals."""
+    before = os.environ.get("PYTHONWARNINGS")
+    # It would tell the user of a killed program what it removes.
+    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), "ignore:resource_tracker:UserWarning"])
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+
+
 def patiently(action: Callable[[], T], on_wait: Callable[[], None], *, timeout: float | None = None) -> T:
     """Return what an action returns, which may take long; it is left to itself if `on_wait` raises.
 
@@ -387,7 +409,13 @@ def patiently(action: Callable[[], T], on_wait: Callable[[], None], *, timeout: 
         except BaseException as error:
             result.set_exception(error)
 
-    threading.Thread(target=act, daemon=True, name="cluster").start()
+    # Whatever is started from there is spared what a terminal sends to everyone.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        threading.Thread(target=act, daemon=True, name="cluster").start()
+    finally:
+        if blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     started = time.monotonic()
     while True:
         with suppress(TimeoutError):

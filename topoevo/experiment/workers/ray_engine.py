@@ -8,8 +8,6 @@ portions are sent if a process was lost or the number of cores has changed. Impo
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -57,8 +55,6 @@ class RayEngine(JoblibEngine):
         register_ray()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
-        # ray takes SIGTERM for itself.
-        handler = signal.getsignal(signal.SIGTERM)
         try:
             if self._address is None:
                 num_cores = max(_MIN_PROCESSES, self._num_workers)
@@ -67,9 +63,6 @@ class RayEngine(JoblibEngine):
                 ray.init(address=self._address, **quiet)
         except (OSError, RuntimeError, ValueError, RayError) as error:
             raise WorkerError(f"no ray cluster answers {self.where}: {in_one_line(error)}") from error
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, handler)
 
     def stop(self) -> None:
         """Disconnect; see `JoblibEngine.stop`."""
