@@ -243,8 +243,9 @@ def print_row(row: dict[str, Any]) -> None:
     count, each = row["num_generations"], row["milliseconds"]
     print(f"\n{row['problem']}: {count} generations, {each:.2f} ms of processor time each")
     print(
-        f"memory after generation {SETTLED}: process {row['resident_growth']:+.2%} to {row['resident_megabytes']:.0f} MB,"
-        f" Python and numpy {row['traced_growth']:+.2%} to {row['traced_megabytes']:.1f} MB (aim: {MOST_GROWTH:.0%})"
+        f"memory after generation {SETTLED} (aim: {MOST_GROWTH:.0%}): process {row['resident_growth']:+.2%} to"
+        f" {row['resident_megabytes']:.0f} MB, Python and numpy {row['traced_growth']:+.2%} to"
+        f" {row['traced_megabytes']:.1f} MB"
     )
     print(
         f"time: {row['microseconds_a_connection']:+.1f} µs for each of {low:.0f} to {high:.0f} connections (mean),"

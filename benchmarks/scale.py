@@ -280,7 +280,7 @@ def run(
     announcer: Announcer,
     watch: Stopwatch,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Wall seconds (median) and processor seconds (least) of a generation by part; the rest is called ``other``."""
+    """Wall and processor seconds of a generation by part, the rest being ``other``."""
     stamps: list[tuple[dict[str, float], dict[str, float]]] = []
 
     class Timer(Observer):
@@ -320,9 +320,8 @@ def run(
     # The first generation warms up.
     pairs = list(pairwise(stamps))
     return (
-        typical([spent(before[0], after[0]) for before, after in pairs], np.median),
-        # Another program on the same core only ever adds to processor time.
-        typical([spent(before[1], after[1]) for before, after in pairs], np.min),
+        typical([spent(before[0], after[0]) for before, after in pairs]),
+        typical([spent(before[1], after[1]) for before, after in pairs]),
     )
 
 
@@ -333,9 +332,9 @@ def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]
     return {**seconds, "other": complete - sum(seconds.values())}
 
 
-def typical(generations: Sequence[dict[str, float]], statistic: Callable[[Any], Any]) -> dict[str, float]:
-    """A statistic over generations of every part, and their sum as ``complete``."""
-    parts = {name: float(statistic([one.get(name, 0.0) for one in generations])) for name in generations[-1]}
+def typical(generations: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The least of every part, since what else the machine does only ever adds to it; their sum as ``complete``."""
+    parts = {name: min(one.get(name, 0.0) for one in generations) for name in generations[-1]}
     return {**parts, "complete": sum(parts.values())}
 
 
@@ -382,30 +381,39 @@ def print_predictions(row: dict[str, Any]) -> None:
         cells = [predicted(row, workers, seconds) for seconds in SECONDS_AN_EVALUATION]
         print(f"{workers:>8}" + "".join(f"{efficiency:>17.1%}{outside:>9.2%}" for efficiency, outside in cells))
     outside = predicted(row, 64, 0.1)[1]
-    print(f".1 s and 64 workers: {outside:.2%} outside evaluation, {'within' if outside <= AIM else 'above'} {AIM:.0%}")
+    dispatch, serial = costs(row)
+    print(
+        f".1 s and 64 workers: {outside:.2%} outside evaluation, {'within' if outside <= AIM else 'above'} {AIM:.0%};"
+        f" an individual keeps all waiting for {1e6 * serial / size:.0f} µs, and the parent busy for"
+        f" {1e6 * dispatch / size:.0f} µs more"
+    )
 
 
 def predicted(row: dict[str, Any], num_workers: int, seconds: float) -> tuple[float, float]:
     """Parallel efficiency, and time outside evaluation, as fractions of the time T of a generation.
 
-    T = max(⌈N / W⌉ t, N d) + S, with N individuals, W workers, t seconds an evaluation, d seconds of the parent to hand
-    out and take back one individual, and S seconds in which workers wait: everything else that was measured. The
-    parent hands out while workers compute, so that d counts where it is the bottleneck alone. Efficiency is
-    N t / (W T). Outside evaluation is the sum S + N d, as if nothing overlapped, over the longer of T and that sum with
-    N t / W.
+    T = max(⌈N / W⌉ t, N d) + N s, with N individuals, W workers, t seconds an evaluation, and for an individual d
+    seconds in which the parent hands it out, takes it back, keeps a record of it and hashes it, while workers compute,
+    and s seconds in which they wait: everything else that was measured. Efficiency is N t / (W T), and what is outside
+    evaluation T - ⌈N / W⌉ t.
 
-    Assumed: the parent has a core to itself, and takes the processor time that was measured here, a checkpoint the
-    wall time; all evaluations take equally long; the network carries the bytes (`bytes_to_a_worker`) without delay; a
-    portion is one individual or more, always at hand. Left out: the confirmation of a new best individual, which takes
-    one evaluation in the parent, t at most once a generation.
+    Assumed: the parent has a core to itself and takes the processor time that was measured here, for a checkpoint the
+    wall time; all evaluations take equally long; the network carries the bytes without delay; a worker always has
+    another portion at hand. Left out: the confirmation of a new best individual, one more evaluation in a generation
+    while the others wait.
     """
-    size, processor = row["population_size"], row["processor_seconds"]
-    dispatch = processor["dispatch"]
-    serial = processor["complete"] - dispatch - processor["checkpoint"] + row["wall_seconds"]["checkpoint"]
-    complete = max(math.ceil(size / num_workers) * seconds, dispatch) + serial
-    in_parent = serial + dispatch
-    ideal = size * seconds / num_workers
-    return ideal / complete, in_parent / max(complete, ideal + in_parent)
+    size = row["population_size"]
+    dispatch, serial = costs(row)
+    rounds = math.ceil(size / num_workers) * seconds
+    complete = max(rounds, dispatch) + serial
+    return size * seconds / num_workers / complete, 1.0 - rounds / complete
+
+
+def costs(row: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of the parent in a generation while workers compute, and while they wait."""
+    processor = row["processor_seconds"]
+    serial = processor["complete"] - processor["dispatch"] - processor["checkpoint"]
+    return processor["dispatch"], serial + row["wall_seconds"]["checkpoint"]
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ HEAVY_AT_HOME = {
     )
 } | {f"kernels/{name}.py": {"torch"} for name in ("torch_backend", "torch_circuit")}
 HEAVY_AT_HOME |= {name: {"gymnasium"} for name in ("gymnasium_api.py", "rollouts/gymnasium_lanes.py")}
+HEAVY_AT_HOME |= {f"experiment/workers/{name}_engine.py": {name} for name in ("dask", "ray")}
 
 FILES = sorted(ROOT.rglob("*.py"))
 

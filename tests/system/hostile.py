@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import zipfile
 from typing import Any
 
 from .conftest import REPOSITORY
@@ -20,7 +21,22 @@ def _benchmark(name: str) -> Any:
     return module
 
 
-checks = _benchmark("foreign_checks")
+samples = _benchmark("foreign_samples")
+_benchmark("foreign_checks")
 readers = _benchmark("foreign_readers")
 breaking = _benchmark("breaking_files")
 fuzzing = _benchmark("fuzz_readers")
+
+
+def npy(header, content=b""):
+    """An array of numpy with any header."""
+    text = header.encode("latin1") + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content
+
+
+def zipped(path, entries, **options):
+    """An archive of arrays."""
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in entries.items():
+            archive.writestr(f"{name}.npy", content)
+    return path

@@ -14,7 +14,7 @@ from topoevo.errors import NetworkFileError
 from topoevo.foreign_files import parse_json
 from topoevo.reporting.network_file import read_network
 
-from .hostile import breaking, checks, fuzzing, readers
+from .hostile import breaking, fuzzing, readers, samples
 
 #: Whose files have checksums: a damaged one is never accepted as something else.
 SEALED = ("cache", "checkpoint", "training_checkpoint", "population", "journal")
@@ -40,7 +40,7 @@ def _break(real, name, *, count, seed):
     reader, path, contents = real(name)
     rng = random.Random(seed)
     for _ in range(count):
-        content = fuzzing.broken(rng.choice(contents), contents, rng)
+        content = breaking.broken(rng.choice(contents), contents, rng)
         path.write_bytes(content)
         readers.check(reader, path)
 
@@ -89,9 +89,9 @@ def test_no_flipped_bit_is_taken_for_another_value(real, name):
 
 def test_the_check_of_sealed_files_can_fail(real):
     reader, path, _ = real("checkpoint")
-    other = readers._checkpoint()
+    other = samples.make_checkpoint()
     other = type(other)(**{**vars(other), "num_evaluations": 31})
-    path.write_bytes(readers._written(other, path.parent))
+    path.write_bytes(samples.written_file(other, path.parent))
     with pytest.raises(AssertionError, match="num_evaluations"):
         readers.check(reader, path)
 
@@ -106,7 +106,7 @@ def test_the_engine_finds_what_a_reader_must_not_do(tmp_path, monkeypatch):
         if b"\x00\x00\x08\x03" not in path.read_bytes():
             raise KeyError("magic")
 
-    reader = readers.Reader("idx", "images", readers._idxs, careless)
+    reader = readers.Reader("idx", "images", samples.idx_files, careless)
     monkeypatch.setitem(readers.READERS, "idx", reader)
     row = fuzzing.with_own_coverage("idx", inputs=50, seed=0, folder=tmp_path, out=tmp_path / "out")
     assert list(row["findings"]) == ["KeyError at check"]

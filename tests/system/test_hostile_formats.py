@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from topoevo.errors import NetworkFileError, ParamsError, TaskError, TopoevoError
+from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.params import load_params
 from topoevo.foreign_files import MAX_DEPTH, parse_json, read_arrays, shown
 from topoevo.reporting.network_file import network_json, read_network
@@ -19,8 +20,7 @@ from topoevo.tasks.base import DataSettings, load_task
 from topoevo.tasks.idx import parse_idx
 from topoevo.trained_network import load_network
 
-from .hostile import npy, readers, zipped
-
+from .hostile import npy, samples, zipped
 
 # -- JSON -------------------------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ def test_json_of_too_many_values_is_not_parsed(monkeypatch):
 
 def _write_network(path, change):
     """A network file with changed attributes."""
-    content = json.loads(network_json(readers.make_genome(), facts={}))
+    content = json.loads(network_json(samples.make_genome(), facts={}))
     change(content)
     path.write_text(json.dumps(content))
     return path
@@ -193,20 +193,6 @@ def test_the_limits_of_tables(tmp_path, monkeypatch):
             load_task(DataSettings(str(tmp_path / "t.csv")))
 
 
-def _npy(header, content=b""):
-    """An array of numpy with any header."""
-    text = header.encode("latin1") + b"\n"
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content
-
-
-def _zip(path, entries, **options):
-    """An archive of arrays."""
-    with zipfile.ZipFile(path, "w", **options) as archive:
-        for name, content in entries.items():
-            archive.writestr(f"{name}.npy", content)
-    return path
-
-
 HEADERS = {
     "objects": "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
     "huge": "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }",
@@ -227,7 +213,7 @@ HEADERS = {
 @pytest.mark.parametrize("name", HEADERS)
 def test_arrays_that_are_none(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    path = _zip(tmp_path / "t.npz", {"X": _npy(HEADERS[name], bytes(8)), "y": _npy(HEADERS[name], bytes(8))})
+    path = zipped(tmp_path / "t.npz", {"X": npy(HEADERS[name], bytes(8)), "y": npy(HEADERS[name], bytes(8))})
     with pytest.raises(TaskError, match=r"no \.npz file of plain arrays"):
         load_task(DataSettings(str(path)))
     assert not (tmp_path / "broken").exists()
@@ -242,14 +228,14 @@ def test_pickles_are_not_loaded(tmp_path, monkeypatch):
     np.savez(stream, X=np.array([Harm()] * 20, object), y=np.arange(20))
     (tmp_path / "t.npz").write_bytes(stream.getvalue())
     assert b"harm" in stream.getvalue()
-    for read in (lambda path: load_task(DataSettings(str(path))), readers.Checkpoint.read):
+    for read in (lambda path: load_task(DataSettings(str(path))), Checkpoint.read):
         with pytest.raises(TopoevoError):
             read(tmp_path / "t.npz")
     assert not (tmp_path / "harm").exists()
 
 
 def test_an_archive_with_a_huge_directory_is_not_listed(tmp_path):
-    content = _zip(tmp_path / "one.npz", {"X": b""}).read_bytes()
+    content = zipped(tmp_path / "one.npz", {"X": b""}).read_bytes()
     start, end = content.index(b"PK\1\2"), content.index(b"PK\5\6")
     count = 2**21 // (end - start)
     directory = content[start:end] * count
@@ -261,7 +247,7 @@ def test_an_archive_with_a_huge_directory_is_not_listed(tmp_path):
 
 def test_an_archive_that_unpacks_to_more_than_is_read(tmp_path):
     header = "{'descr': '|u1', 'fortran_order': False, 'shape': (3000000,), }"
-    path = _zip(tmp_path / "t.npz", {"X": _npy(header, bytes(3_000_000))}, compression=zipfile.ZIP_DEFLATED)
+    path = zipped(tmp_path / "t.npz", {"X": npy(header, bytes(3_000_000))}, compression=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 10_000
     with pytest.raises(ValueError, match="unpacks to 30000"):
         read_arrays(path, most_bytes=2_000_000)

@@ -13,11 +13,12 @@ import pytest
 
 from topoevo.cli import main
 from topoevo.errors import CheckpointError
+from topoevo.experiment.journal import Journal, Place, _hash, path_of
 from topoevo.experiment.params import load_params
+from topoevo.seeds import Stream
 
 from .conftest import REPOSITORY, everything_below, user_environment
-from .hostile import npy, readers, zipped
-
+from .hostile import npy, samples, zipped
 
 # -- run directories --------------------------------------------------------------------------------------------
 
@@ -40,7 +41,7 @@ def _write_run(folder, params):
     (folder / "params.yaml").write_text(params.to_yaml())
     (folder / "environment.json").write_text("{}")
     (folder / "metrics.csv").write_text("generation,digest\n0,0123456789abcdef\n")
-    readers._checkpoint().write(folder / "checkpoint")
+    samples.make_checkpoint().write(folder / "checkpoint")
     return folder
 
 
@@ -127,15 +128,15 @@ def test_a_lock_that_is_a_link_is_not_written(tmp_path, refuse):
     ids=str,
 )
 def test_records_of_a_journal_that_are_none(tmp_path, change):
-    genome = readers.make_genome()
-    (content,) = readers._journal_lines(tmp_path)
+    genome = samples.make_genome()
+    (content,) = samples.journal_files(tmp_path)
     lines = content.splitlines()
     record = json.loads(lines[1].partition(b" ")[2]) | change
     text = json.dumps(record).encode()
-    readers.path_of(tmp_path, 4).write_bytes(lines[0] + b"\n" + readers._hash(text) + b" " + text + b"\n")
+    path_of(tmp_path, 4).write_bytes(lines[0] + b"\n" + _hash(text) + b" " + text + b"\n")
     said = []
-    journal = readers.Journal(tmp_path, 4, [genome] * 4, say=said.append)
-    assert journal.known(readers.Place(readers.Stream.LEARNING, 0), genome) is None
+    journal = Journal(tmp_path, 4, [genome] * 4, say=said.append)
+    assert journal.known(Place(Stream.LEARNING, 0), genome) is None
     assert len(said) == 1 or change == {"genome": None}
 
 
@@ -202,10 +203,10 @@ def _write_bombs(folder, scale):
     (folder / "ragged.csv").write_bytes(b"a,b\n" + b"1\n" * int(1e5 * scale))
     header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': (20, {int(6e5 * scale)}), }}"
     target = "{'descr': '<f8', 'fortran_order': False, 'shape': (20,), }"
-    entries = {"X": _npy(header, bytes(8 * 20 * int(6e5 * scale))), "y": _npy(target, bytes(160))}
+    entries = {"X": npy(header, bytes(8 * 20 * int(6e5 * scale))), "y": npy(target, bytes(160))}
     for name, first in (("zeros", "X"), ("state", "meta")):
         chosen = {first: entries["X"], "y": entries["y"]}
-        _zip(folder / f"{name}.npz", chosen, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+        zipped(folder / f"{name}.npz", chosen, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
     head = b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in (1_000_000, 28, 28))
     (folder / "images.gz").write_bytes(gzip.compress(head + bytes(int(1e8 * scale)), 1))
 

@@ -165,4 +165,5 @@ def tournament(num_candidates: int, size: int, rng: np.random.Generator) -> int:
     rng
         Generator.
     """
-    return int(rng.choice(num_candidates, min(size, num_candidates), replace=False).min())
+    drawn: list[int] = rng.choice(num_candidates, min(size, num_candidates), replace=False).tolist()
+    return min(drawn)

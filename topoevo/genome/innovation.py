@@ -74,10 +74,10 @@ class InnovationTracker:
         """
         known = self._splits.setdefault(innovation, [])
         for split in known:
-            row = int(np.searchsorted(taken, split.node))
+            row = int(taken.searchsorted(np.int32(split.node)))
             if row == len(taken) or taken[row] != split.node:
                 return split
-        node = int(self.reserve_nodes(1)[0])
+        node, self.next_node = self.next_node, self.next_node + 1
         # Asked for as pairs, so that a half that is removed and added again in this generation keeps its number.
         split = Split(node, self.connection(source, node), self.connection(node, target))
         known.append(split)

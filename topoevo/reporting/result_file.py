@@ -37,8 +37,9 @@ class ResultObserver(Observer):
         self._watched = run
 
     def on_end(self, outcome: Outcome) -> None:
-        """Write the result."""
-        assert self._watched is not None
+        """Write the result, unless another observer could not even begin."""
+        if self._watched is None:
+            return
         params = self._watched.params
         self.run.check_place()
         try:

@@ -287,7 +287,9 @@ class RunDirectory:
                 environment, resumed = {}, [describe_environment()]
             write_json(self.environment, {**environment, "resumed": resumed}, durable=True)
         except OSError as error:
-            raise CheckpointError(cannot_write(self.path, error)) from error
+            # Of a file that is replaced, the error names the one that was to become it.
+            path = Path(error.filename2 or self.path)
+            raise CheckpointError(cannot_write(path, error)) from error
 
     def shown(self) -> str:
         """Return the path as a user would type it: relative to the working directory where that is shorter."""
