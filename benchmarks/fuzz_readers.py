@@ -16,7 +16,6 @@ import argparse
 import importlib
 import json
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -29,7 +28,8 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NoReturn
 
-from breaking_files import MAX_BYTES, broken
+import numpy as np
+from breaking_files import MAX_BYTES, broken, pick
 
 #: Code that is watched: parts of paths.
 _WATCHED = (
@@ -185,13 +185,13 @@ def with_own_coverage(
     folder, out, more_bytes
         See `Trial`.
     """
-    trial, coverage, rng = Trial(name, folder, out, more_bytes), Coverage(), random.Random(seed)
+    trial, coverage, rng = Trial(name, folder, out, more_bytes), Coverage(), np.random.default_rng(seed)
     corpus = list(trial.real)
     for content in trial.real:
         coverage.run(trial.run, content)
     first = len(coverage.seen)
     while trial.count < inputs:
-        content = broken(rng.choice(corpus), corpus, rng)
+        content = broken(pick(rng, corpus), corpus, rng)
         if coverage.run(trial.run, content):
             corpus.append(content)
     trial.reached = {"edges_of_real_files": first, "edges": len(coverage.seen), "corpus": len(corpus)}
@@ -227,7 +227,7 @@ def with_atheris(name: str, *, inputs: int, seed: int, folder: Path, out: Path, 
             os._exit(0)
 
     def mutate(content: bytes, max_size: int, seed: int) -> bytes:
-        rng = random.Random(seed)
+        rng = np.random.default_rng(seed)
         if rng.random() < 0.3:
             return bytes(atheris.Mutate(content, max_size))
         return broken(content, trial.real, rng)[:max_size]

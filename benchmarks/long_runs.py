@@ -5,7 +5,9 @@
 Two problems, each in processes of its own: digits with a tiny training, and weight-agnostic networks on
 CartPoleSwingUp. Each runs with files, TensorBoard and checkpoints; once for time and for the memory of the process, and
 once with `tracemalloc` for the bytes that Python and numpy have in use. The number of connections is limited, so that
-memory has no reason to grow after the first generations.
+memory has no reason to grow after the first generations. Whether a long run becomes slow is seen in two ways: time is
+explained by the number of genes and by the number of the generation, and the last hundred generations are repeated by a
+new process, which goes on from a checkpoint.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ import argparse
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.params import load_params
@@ -63,8 +67,11 @@ PROBLEMS: dict[str, tuple[str, dict[str, Any]]] = {
 SETTLED, MOST_GROWTH = 300, 0.05
 #: Generations between two looks at what Python and numpy have in use, which take long.
 TRACED_EVERY = 20
-#: Generations whose median is taken: pictures and tests of champions are not the subject.
-BLOCK = 25
+#: Generations that are judged together, by this percentile: pictures, tests of champions and what else the machine
+#: does are not the subject.
+BLOCK, QUIET = 50, 10
+#: Generations at the end that a new process repeats.
+REPEATED = 100
 
 
 def main() -> None:
@@ -75,16 +82,20 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the rows")
     parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--state", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.into:
-        course = run(given.problems[0], given.num_generations, is_traced=given.traced)
+        course = run(given.problems[0], given.num_generations, given.state, is_traced=given.traced)
         given.into.write_text(json.dumps(vars(course)))
         return
     rows = []
     for problem in given.problems:
-        plain = in_a_process_of_its_own(problem, given.num_generations, is_traced=False)
-        traced = in_a_process_of_its_own(problem, given.num_generations, is_traced=True)
-        rows.append({"problem": problem, **judged(plain, traced)})
+        with tempfile.TemporaryDirectory() as folder:
+            state = Path(folder) / "state.npz"
+            plain = in_a_process_of_its_own(problem, given.num_generations, state)
+            anew = in_a_process_of_its_own(problem, given.num_generations, state)
+        traced = in_a_process_of_its_own(problem, given.num_generations, traced=True)
+        rows.append({"problem": problem, **judged(plain, anew, traced)})
         print_row(rows[-1])
     if given.json:
         given.json.write_text(json.dumps(rows, indent=2) + "\n")
@@ -116,8 +127,8 @@ class Course:
 class Probe(Observer):
     """Measures at the end of every generation."""
 
-    def __init__(self, course: Course, settled: int) -> None:
-        self._course, self._settled = course, settled
+    def __init__(self, course: Course, keep: Callable[[int], None]) -> None:
+        self._course, self._keep = course, keep
         self._last = time.process_time()
         self._before: tracemalloc.Snapshot | None = None
 
@@ -132,8 +143,9 @@ class Probe(Observer):
             # What waits for the collector is no leak.
             gc.collect()
             self._course.traced.append(tracemalloc.get_traced_memory()[0])
-            if record.generation == self._settled:
+            if record.generation == SETTLED:
                 self._before = tracemalloc.take_snapshot()
+        self._keep(record.generation)
         self._last = time.process_time()
 
     def on_end(self, outcome: Any) -> None:
@@ -143,22 +155,39 @@ class Probe(Observer):
             self._course.growth = [str(one) for one in found[:8]]
 
 
-def run(problem: str, num_generations: int, *, is_traced: bool, settled: int = SETTLED) -> Course:
-    """Return what is measured in one run."""
+def run(problem: str, num_generations: int, state: Path | None, *, is_traced: bool) -> Course:
+    """Return what is measured in one run.
+
+    Parameters
+    ----------
+    problem, num_generations
+        One of `PROBLEMS`, and its length.
+    state
+        Checkpoint to go on from; if there is none yet, that of the last `REPEATED` generations is put there.
+    is_traced
+        Whether allocations are followed.
+    """
     family, settings = PROBLEMS[problem]
     course = Course()
+    checkpoint = Checkpoint.read(state) if state is not None and state.exists() else None
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         # Not the folder itself, which exists.
         changes = {"num_generations": num_generations, "out_dir": f"{folder}/run"}
         params = load_params(None, {**settings, **changes}, family=family)
         directory = RunDirectory.create(params, name=problem)
+
+        def keep(generation: int) -> None:
+            if state is not None and checkpoint is None and generation == num_generations - REPEATED:
+                shutil.copy(directory.checkpoint / f"generation-{generation:06d}.npz", state)
+
         observers = make_observers(directory, ConsoleObserver(directory, stream=nowhere))
         if is_traced:
             tracemalloc.start()
         experiment = Experiment(
             params,
             load_task_of(params),
-            observers=[Probe(course, settled), *observers],
+            observers=[Probe(course, keep), *observers],
+            checkpoint=checkpoint,
             checkpoint_folder=directory.checkpoint,
         )
         experiment.run()
@@ -168,24 +197,36 @@ def run(problem: str, num_generations: int, *, is_traced: bool, settled: int = S
     return course
 
 
-def in_a_process_of_its_own(problem: str, num_generations: int, *, is_traced: bool) -> Course:
+def in_a_process_of_its_own(
+    problem: str, num_generations: int, state: Path | None = None, *, traced: bool = False
+) -> Course:
     """Return what is measured in one run, whose memory is its own."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "course.json"
         command = [sys.executable, __file__, problem, "--num_generations", str(num_generations), "--into", str(result)]
-        subprocess.run([*command, *(["--traced"] if is_traced else [])], check=True)
+        if state is not None:
+            command += ["--state", str(state)]
+        subprocess.run([*command, *(["--traced"] if traced else [])], check=True)
         return Course(**json.loads(result.read_text()))
 
 
-def judged(plain: Course, traced: Course) -> dict[str, Any]:
-    """Return growth of memory, and what time depends on."""
-    seconds, connections = medians(plain.seconds), medians(plain.connections)
+def judged(plain: Course, anew: Course, traced: Course) -> dict[str, Any]:
+    """Return growth of memory, and what time depends on.
+
+    Parameters
+    ----------
+    plain, anew, traced
+        A whole run, its last generations in a new process, and the whole run with `tracemalloc`.
+    """
     first = SETTLED // BLOCK
-    seconds, connections = seconds[first:], connections[first:]
+    seconds, connections = typical(plain.seconds)[first:], typical(plain.connections)[first:]
     generation = np.arange(len(seconds)) * float(BLOCK)
     by_size, _, r_squared = fitted(seconds, connections)
     together, errors, _ = fitted(seconds, connections, generation)
     share = generation[-1] / np.mean(seconds)
+    # The first generation of a process loads and prepares much.
+    old, new = plain.seconds[-REPEATED + 1 :], anew.seconds[1:]
+    assert plain.connections[-REPEATED + 1 :] == anew.connections[1:]
     return {
         "num_generations": len(plain.seconds),
         "resident_growth": growth(plain.resident, 1),
@@ -198,6 +239,7 @@ def judged(plain: Course, traced: Course) -> dict[str, Any]:
         "r_squared": r_squared,
         "drift": together[2] * share,
         "drift_error": errors[2] * share,
+        "old_over_new": float(np.percentile(old, QUIET) / np.percentile(new, QUIET)),
         "grown": traced.growth,
     }
 
@@ -214,10 +256,10 @@ def growth(sizes: Sequence[int], every: int) -> float:
     return float(np.median(sizes[-width:]) / np.median(sizes[first : first + width]) - 1.0)
 
 
-def medians(values: Sequence[float]) -> NDArray[np.float64]:
-    """Return the median of every block of generations."""
+def typical(values: Sequence[float]) -> NDArray[np.float64]:
+    """Return a low percentile of every block of generations: of time, what a generation takes on a quiet machine."""
     whole = len(values) // BLOCK * BLOCK
-    return np.median(np.reshape(values[:whole], (-1, BLOCK)), axis=1)
+    return np.percentile(np.reshape(values[:whole], (-1, BLOCK)), QUIET, axis=1)
 
 
 def fitted(
@@ -250,9 +292,9 @@ def print_row(row: dict[str, Any]) -> None:
     print(
         f"time: {row['microseconds_a_connection']:+.1f} µs for each of {low:.0f} to {high:.0f} connections (mean),"
         f" R² {row['r_squared']:.2f}; drift over the whole run beside that {row['drift']:+.1%}"
-        f" ± {row['drift_error']:.1%}",
-        flush=True,
+        f" ± {row['drift_error']:.1%}"
     )
+    print(f"the last {REPEATED} generations took {row['old_over_new']:.2f} of what a new process takes", flush=True)
     for line in row["grown"]:
         print(f"    {line}")
 

@@ -11,6 +11,8 @@ from typing import Any
 
 #: Nothing that is longer is a name with a mistake in it.
 _LONGEST_NAME = 200
+#: Of messages that are not ours, more is not repeated.
+_LONGEST_LINE = 1000
 
 
 class TopoevoError(Exception):
@@ -79,9 +81,13 @@ class CheckpointError(TopoevoError):
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return the class and the first line of an error that is not ours."""
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    """Return the class and the first line of an error that is not ours, which may be of any kind and length."""
+    try:
+        lines = str(error).splitlines()
+    except Exception:  # Its class may be as faulty as what raised it.
+        lines = ["no readable message"]
+    line = lines[0] if lines else "no message"
+    return f"{type(error).__name__}: {line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + ' ...'}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

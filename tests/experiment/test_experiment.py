@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from topoevo.errors import CheckpointError, ParamsError
+from topoevo.errors import CheckpointError, ParamsError, WorkerError
 from topoevo.experiment import checkpoint as checkpoint_module
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import load_task_of
@@ -230,6 +230,24 @@ def test_a_stop_keeps_what_is_evaluated(task, tmp_path):
     assert stopper.digests + again.digests == whole.digests
     assert finished.evaluations == whole.outcome.evaluations
     assert not list(tmp_path.glob("journal*"))
+
+
+@pytest.mark.parametrize("error", [WorkerError("the cluster is gone"), OSError("no file is left")])
+def test_what_is_evaluated_before_an_error_counts_when_the_run_goes_on(task, tmp_path, error):
+    class Failing(Stopper):
+        def on_evaluation(self, generation, done, total):
+            if (generation, done) == self.when:
+                raise error
+
+    whole = run(task)
+    params = load_params(None, SMALL)
+    with pytest.raises(type(error), match=str(error)):
+        Experiment(params, task, observers=[Failing(1, 4)], checkpoint_folder=tmp_path).run()
+    again = Stopper(9, 9)
+    checkpoint = Checkpoint.read_last(tmp_path)
+    Experiment(params, task, observers=[again], checkpoint=checkpoint, checkpoint_folder=tmp_path).run()
+    assert "4 of 10 evaluations of generation 1 are done already" in again.messages
+    assert again.digests == whole.digests[1:]
 
 
 def test_a_stop_in_the_final_training_leaves_the_champion_of_the_last_generation(task, tmp_path):

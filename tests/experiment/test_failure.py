@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from topoevo.errors import TaskError
+from topoevo.errors import TaskError, in_one_line
 from topoevo.evolution import Evaluation
 from topoevo.experiment.failure import GuardedEvaluator, failure_of, reason_of
 from topoevo.rollouts import RolloutError
@@ -41,6 +41,21 @@ class OwnError(Exception):
 
     def __str__(self):
         return "first\nsecond"
+
+
+class UnspeakableError(Exception):
+    """That raises when it is asked what it is."""
+
+    def __str__(self):
+        raise ValueError("no words")
+
+    __repr__ = __str__
+
+
+def test_an_error_that_cannot_be_told_or_is_endless_is_told_all_the_same():
+    assert in_one_line(UnspeakableError()) == "UnspeakableError: no readable message"
+    assert "UnspeakableError" in failure_of(UnspeakableError())
+    assert len(in_one_line(ValueError("z" * 10**7))) < 1100
 
 
 def test_the_traceback_is_whole_and_the_reason_is_last():

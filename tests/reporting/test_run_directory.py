@@ -193,6 +193,12 @@ def test_a_folder_with_nothing_but_a_lock_is_empty(tmp_path):
     assert RunDirectory.create(make_params(out_dir="run")).params.exists()
 
 
+def test_a_folder_whose_lock_cannot_be_opened_is_refused(tmp_path):
+    (tmp_path / "run" / ".lock").mkdir(parents=True)
+    with pytest.raises(ParamsError, match=r"^out_dir: run cannot be written: Is a directory"):
+        RunDirectory.check(make_params(out_dir="run"))
+
+
 def test_an_empty_folder_is_used_and_a_file_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     assert RunDirectory.create(make_params(out_dir="empty")).params.exists()

@@ -231,6 +231,7 @@ def test_a_discrete_observation_has_an_input_for_every_value():
         ({"observe": lambda count: [1.0, np.nan if count == 2 else 0.0]}, r"observation .*not finite \(step 3\)"),
         ({"observe": lambda count: [np.inf if count == 1 else 1.0, 0.0]}, r"observation .*not finite \(step 2\)"),
         ({"fails_at": 3, "error": SystemExit}, r"raised SystemExit: the floor is gone \(step 3\)"),
+        ({"fails_at": 3, "error": GeneratorExit}, r"raised GeneratorExit: the floor is gone \(step 3\)"),
         ({"observe": lambda count: [1.0] * 3}, r"raised ValueError"),
         ({"observe": lambda count: [1.0]}, r"ValueError: an observation has the shape \(1,\) instead of \(2,\)"),
         ({"reward": lambda count, action: np.nan if count == 2 else 1.0}, "a reward is not finite"),

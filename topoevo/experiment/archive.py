@@ -188,7 +188,8 @@ def _write_entry(archive: zipfile.ZipFile, name: str, entry: Entry) -> str:
         for part in parts:
             if part.dtype != dtype:
                 raise AssertionError(f"arrays of {name} differ in their dtype")
-            content = _bytes_of(part)
+            # A view of each of many small tables would take longer than a copy.
+            content = _bytes_of(part) if part.nbytes > _CHUNK_BYTES else part.tobytes()
             if len(chunk) + len(content) > _CHUNK_BYTES:
                 checksum.update(chunk)
                 stream.write(chunk)

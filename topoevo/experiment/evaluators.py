@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -49,15 +48,12 @@ class SharedData:
         Samples a minibatch.
     epochs
         Order of the minibatches in every epoch, int32 [num_epochs, num_batches].
-    name
-        Unique to this order of these samples.
     """
 
     samples: Samples
     order: NDArray[np.int32]
     batch_size: int
     epochs: NDArray[np.int32]
-    name: str
 
     @cached_property
     def batches(self) -> Batches:
@@ -69,21 +65,7 @@ class SharedData:
         self.batches  # noqa: B018 - cached
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _shared_in_this_process, (self.samples, self.order, self.batch_size, self.epochs, self.name)
-
-
-#: What was last sent to this process; all evaluations of a generation lay their samples out once.
-_last_received: dict[str, SharedData] = {}
-
-
-def _shared_in_this_process(
-    samples: Samples, order: NDArray[np.int32], batch_size: int, epochs: NDArray[np.int32], name: str
-) -> SharedData:
-    """Shared data as it arrives in a worker process."""
-    if name not in _last_received:
-        _last_received.clear()
-        _last_received[name] = SharedData(samples, order, batch_size, epochs, name)
-    return _last_received[name]
+        return SharedData, (self.samples, self.order, self.batch_size, self.epochs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +266,6 @@ class TaskData:
     shuffle: bool = True
     num_samples: int | None = None
     _laid_out: dict[str, Batches] = field(default_factory=dict, init=False)
-    _name: str = field(default_factory=lambda: uuid.uuid4().hex, init=False)
 
     @staticmethod
     def from_params(params: Params, task: Task) -> TaskData:
@@ -324,8 +305,7 @@ class TaskData:
         epochs = np.tile(np.arange(num_batches, dtype=np.int32), (num_epochs, 1))
         if self.shuffle:
             epochs = rng.permuted(epochs, axis=1)
-        name = f"{self._name}-{stream}-{generation}"
-        return SharedData(self.task.train, order, self.batch_size, epochs, name)
+        return SharedData(self.task.train, order, self.batch_size, epochs)
 
     def confirmed(self, genome: Genome, evaluation: Evaluation, kernel: Kernel) -> TaskScore:
         """Return the score on the training samples with the weights that the confirming training has led to."""

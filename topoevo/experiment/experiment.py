@@ -214,6 +214,8 @@ class Experiment:
             outcome, error = self._outcome("failed", str(problem)), problem
         except Exception as unexpected:  # Told to the observers, so that files say how the run ended; raised below.
             outcome, error = self._outcome("failed", f"{type(unexpected).__name__}: {unexpected}"), unexpected
+        # Whatever has ended the run, what is evaluated counts when it goes on.
+        self._journal.save(now=True)
         try:
             self._write_checkpoint()
         except CheckpointError as problem:
@@ -374,8 +376,8 @@ class Experiment:
             self._state.write(folder, kept=self.params.keep_checkpoints)
             self._is_saved = True
         # Where the newest checkpoint is damaged, the one before it leads to a generation that is journaled still.
-        (oldest, *_) = state_files(folder, PREFIX)
-        delete_journals(folder, before=int(oldest.stem.removeprefix(f"{PREFIX}-")))
+        for oldest in state_files(folder, PREFIX)[:1]:
+            delete_journals(folder, before=int(oldest.stem.removeprefix(f"{PREFIX}-")))
 
     def _journal_of(self, genomes: Sequence[Genome]) -> Journal:
         """The journal of the generation that comes next."""

@@ -10,6 +10,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import math
 import os
 import struct
 import time
@@ -21,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.disk import sync_folder
 from topoevo.evolution import Evaluation
 from topoevo.genome import Genome
 from topoevo.seeds import Stream
@@ -155,12 +157,13 @@ class Journal:
 
     def _opened(self, path: Path) -> IO[bytes]:
         """The file, whose end is that of the last record that is right."""
-        path.parent.mkdir(exist_ok=True)
+        # The folder is there since the first checkpoint; if it is not, that of the run has gone.
         file = path.open("r+b" if self._length else "wb")
         file.truncate(self._length)
         file.seek(self._length)
         if not self._length:
             file.write(_line(self._head))
+            sync_folder(path.parent)
         return file
 
     @property
@@ -203,8 +206,11 @@ class Journal:
         )
         if not isinstance(evaluation.failure, str | None) or not isinstance(record["genome"], str):
             raise ValueError("a reason or digest is no text")
+        # An endless run would be saved, and never be read again.
+        if not 0 <= (seconds := _number(record["run_seconds"])) < math.inf:
+            raise ValueError("a duration is none")
         self._found[place] = (record["genome"], evaluation)
-        self.seconds = max(self.seconds, _number(record["run_seconds"]))
+        self.seconds = max(self.seconds, seconds)
 
 
 def path_of(folder: Path, generation: int) -> Path:

@@ -174,9 +174,12 @@ class RunDirectory:
             raise ParamsError(f"out_dir: {folder} cannot be made: the folder {existing} is not writable")
         if params.out_dir is None or existing is not folder:
             return
-        if (folder / LOCK_NAME).exists():
-            FolderLock(folder).release()
-        _check_contents(folder, params)
+        try:
+            if (folder / LOCK_NAME).exists():
+                FolderLock(folder).release()
+            _check_contents(folder, params)
+        except OSError as error:
+            raise ParamsError(f"out_dir: {cannot_write(folder, error)}") from error
 
     @staticmethod
     def create(params: Params, *, name: str = "defaults") -> RunDirectory:

@@ -75,7 +75,9 @@ def roll_out_gymnasium(
                     break
     except RolloutError:
         raise
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # Code of others may raise anything.
         gymnasium_lanes.forget(environment, len(lane_seeds))
         raise RolloutError(f"{environment.name} raised {in_one_line(error)} (step {count})") from error
     if not np.isfinite(returns).all():

@@ -13,7 +13,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -168,8 +168,9 @@ class JoblibEngine(ABC):
         """Yield every portion once, in the order of arrival; see `topoevo.experiment.workers.engine.Engine`."""
         patience = Patience(on_wait)
         if not self._is_started:
-            patiently(self.start, patience.look)
             self._is_started = True
+            patiently(self.start, lambda: (self.keep_signals(), patience.look())[1])
+            self.keep_signals()
         self._await_workers(patience.look)
         backend = self._ask(self.backend, patience.look)
         arrived: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
@@ -303,6 +304,9 @@ class JoblibEngine(ABC):
             If nobody answers.
         """
 
+    def keep_signals(self) -> None:  # noqa: B027 - most clusters leave signals alone
+        """Take signals back that the cluster has taken for itself while it started."""
+
     @abstractmethod
     def stop(self) -> None:
         """Leave the cluster, and end it if it is one's own."""
@@ -418,8 +422,7 @@ def patiently(action: Callable[[], T], on_wait: Callable[[], None], *, timeout: 
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     started = time.monotonic()
     while True:
-        with suppress(TimeoutError):
-            return result.result(SECONDS_BETWEEN_LOOKS)
+        wait([result], SECONDS_BETWEEN_LOOKS)
         if result.done():
             return result.result()
         if timeout is not None and time.monotonic() - started >= timeout:

@@ -8,6 +8,8 @@ portions are sent if a process was lost or the number of cores has changed. Impo
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -63,6 +65,12 @@ class RayEngine(JoblibEngine):
                 ray.init(address=self._address, **quiet)
         except (OSError, RuntimeError, ValueError, RayError) as error:
             raise WorkerError(f"no ray cluster answers {self.where}: {in_one_line(error)}") from error
+
+    def keep_signals(self) -> None:
+        """Hear SIGTERM as before, which ray would answer by ending this process within seconds."""
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "alarm"):
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+            signal.alarm(0)
 
     def stop(self) -> None:
         """Disconnect; see `JoblibEngine.stop`."""
