@@ -83,7 +83,8 @@ def _code_of(words: list[str], prog: str) -> int:
         print(_error_text(str(error)), file=sys.stderr)
         return _USER_ERROR
     except KeyboardInterrupt as interruption:
-        print("\ninterrupted", file=sys.stderr)
+        with suppress(OSError):
+            print("\ninterrupted", file=sys.stderr)
         return 128 + interruption.number if isinstance(interruption, Terminated) else _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, for example `head`; there is nobody left to tell.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 
+import pytest
+
+from topoevo.experiment.records import Observer
 from topoevo.reporting import make_observers
 from topoevo.reporting.console import ConsoleObserver
 from topoevo.reporting.lines import duration, generation_line
@@ -53,6 +57,27 @@ def test_a_terminal_gets_progress_and_the_same_lines(script, monkeypatch):
     text = stream.getvalue()
     assert "\x1b[" in text and "4/4" in text and "evaluations/s" in text
     assert "Finished after 4 generations" in text
+
+
+@pytest.mark.parametrize("has_display", [False, True])
+def test_a_terminal_that_is_closed_under_way_stops_no_run(script, monkeypatch, has_display):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    master, slave = os.openpty()
+    # Like standard output, whose rest is written when Python ends.
+    with open(slave, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(stream, "isatty", lambda: has_display, raising=False)
+
+        class Closing(Observer):
+            def on_generation(self, record):
+                if record.generation == 1:
+                    os.read(master, 100_000)
+                    os.close(master)
+                    with pytest.raises(OSError, match="Input/output error"):
+                        os.write(slave, b"x")
+
+        console = ConsoleObserver(stream=stream)
+        script([Closing(), console]).run(4)
+        console.close()
 
 
 def test_messages_come_before_the_run_starts():

@@ -10,8 +10,10 @@ import pytest
 
 from topoevo.cli import main
 from topoevo.evolution.reproduction import initial_population
+from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.founder import random_networks
 from topoevo.experiment.params import load_params
+from topoevo.experiment.records import Observer
 from topoevo.genome import InnovationTracker
 from topoevo.reporting.disk_use import DiskUse, disk_use, disk_use_lines
 from topoevo.tasks.base import DataSettings, load_task
@@ -51,6 +53,26 @@ def test_it_grows_with_what_it_depends_on(task, genome, name):
     after = disk_use(load_params(None, {**words, name: default * 2}), task, [genome])
     assert after.complete > before.complete
     assert (after.networks > before.networks) == (name != "keep_checkpoints")
+
+
+def test_there_is_room_for_the_journals_of_slow_generations(tmp_path, monkeypatch):
+    monkeypatch.setattr("topoevo.experiment.journal.SECONDS_BETWEEN_WRITES", 0.0)
+    words = {"population_size": 6, "tournament_size": 2, "num_generations": 9, "num_epochs": 1, "num_workers": 1}
+    words |= {"num_samples": 50, "checkpoint_every": 4}
+    params = load_params(None, words)
+    task = load_task(DataSettings(dataset="digits"))
+    largest = 0
+
+    class Scales(Observer):
+        def on_generation(self, record):
+            nonlocal largest
+            largest = max(largest, size_of(tmp_path))
+
+    experiment = Experiment(params, task, observers=[Scales()], checkpoint_folder=tmp_path)
+    use = disk_use(params, task, experiment.genomes)
+    experiment.run()
+    assert len(list(tmp_path.glob("journal-*"))) == 0
+    assert largest < use.checkpoints < 4 * largest
 
 
 def test_without_snapshots_the_number_of_networks_is_bounded(task, genome):

@@ -172,11 +172,25 @@ def test_a_kill_costs_what_was_under_way(nursery, tmp_path):
     assert len(lines) <= 18 + 2 * 2
 
 
+def test_a_signal_that_is_sent_twice_is_one(nursery, tmp_path):
+    """As by ``timeout``, to the program and to its group."""
+    life = nursery.start(tmp_path, *RUN, "--num_workers", "2", seconds=0.25, evaluated=str(tmp_path / "evaluated"))
+    until = time.monotonic() + 60
+    while len(evaluated(tmp_path)) < 3:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    os.kill(life.pid, signal.SIGTERM)
+    time.sleep(0.01)
+    ended_by(life, signal.SIGTERM)
+    assert read_json(tmp_path / "run" / "result.json")["status"] == "interrupted"
+
+
 def test_a_second_signal_leaves_at_once(nursery, tmp_path):
     life = nursery.start(tmp_path, *RUN, stuck_in="evaluating")
     life.wait_for("stuck")
     os.kill(life.pid, signal.SIGINT)
     life.wait_for("leaves at once")
+    time.sleep(0.4)
     started = time.monotonic()
     os.kill(life.pid, signal.SIGTERM)
     assert life.end() == 128 + signal.SIGTERM

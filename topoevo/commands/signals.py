@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -21,6 +22,9 @@ from typing import Any
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 #: Seconds from the first signal until the main thread is not waited for any more, and seconds for last words.
 _PATIENCE, _LAST_WORDS = 3.0, 1.2
+#: So soon after the first one, in seconds, a signal is its echo: ``timeout``, for one, sends it to a process and again to
+#: the group of the process.
+_ECHO = 0.3
 
 _Handler = Callable[[int, FrameType | None], Any]
 
@@ -46,7 +50,7 @@ def stopped_by_signals(
     say: Callable[[str], None] = lambda text: None,
     leave: Callable[[str], None] = lambda name: None,
 ) -> Iterator[None]:
-    """Call `stop` with the name of the first signal that arrives; a second one leaves at once.
+    """Call `stop` with the name of the first signal that arrives; a second one, .3 s later or more, leaves at once.
 
     If the context has not ended three seconds later, the program leaves all the same, with the exit code of the signal.
 
@@ -149,7 +153,10 @@ def _watch(
         return
     name = signal.Signals(first).name
     _in_thread(on_first, name)
-    second = _next(receiver, numbers, _PATIENCE)
+    heard = time.monotonic()
+    while second := _next(receiver, numbers, max(heard + _PATIENCE - time.monotonic(), 1e-3)):
+        if time.monotonic() > heard + _ECHO:
+            break
     if second is None:
         return
     if not second:
@@ -226,5 +233,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 def _say_goodbye() -> None:
     """The last words of a program that has nothing to save."""
-    sys.stderr.write("\ninterrupted\n")
-    sys.stderr.flush()
+    # The terminal may be closed.
+    with suppress(OSError):
+        sys.stderr.write("\ninterrupted\n")
+        sys.stderr.flush()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from topoevo.evolution import Evaluation, Individual, Population
 from topoevo.experiment.params import Params
 from topoevo.experiment.problem import Problem
-from topoevo.experiment.records import Champion, Failure
+from topoevo.experiment.records import Champion, Failure, TaskScore
 from topoevo.genome import Genome
 from topoevo.kernels import load_kernel
 from topoevo.learning import LEARNING_RULES
@@ -34,6 +34,10 @@ class Confirm(Protocol):
         num_epochs
             Of a training that has another length than those of a generation; else 0.
         """
+
+
+#: Returns the score of a genome on ``train`` or ``test``.
+Score = Callable[[str, Genome], TaskScore]
 
 
 class Championship:
@@ -113,7 +117,7 @@ class Championship:
             self.champion = contender
             self._announce(contender)
 
-    def train_to_the_end(self, confirm: Confirm) -> None:
+    def train_to_the_end(self, confirm: Confirm, score: Score) -> None:
         """Train the champion for ``final_epochs``; it keeps its weights where they are better."""
         champion = self.champion
         if champion is None:
@@ -125,17 +129,15 @@ class Championship:
         if again.weights is None:
             return
         trained = replace(champion.individual, genome=genome.with_weights(again.weights))
-        score = self._problem.score("train", trained.genome, load_kernel(self._params.kernel_name))
-        contender = self._scored(Champion(trained, champion.generation, train=score))
+        contender = self._scored(Champion(trained, champion.generation, train=score("train", trained.genome)))
         if contender.selection_reward > champion.selection_reward:
             self.champion = contender
 
-    def test(self) -> None:
+    def test(self, score: Score) -> None:
         """Score the champion on the test samples, unless that was done."""
         if self.champion is None or self.champion.test is not None:
             return
-        score = self._problem.score("test", self.champion.individual.genome, load_kernel(self._params.kernel_name))
-        self.champion = replace(self.champion, test=score)
+        self.champion = replace(self.champion, test=score("test", self.champion.individual.genome))
         self._announce(self.champion)
 
     def _scored(self, champion: Champion) -> Champion:

@@ -168,11 +168,15 @@ class EpisodesProblem:
         except RolloutError:
             return TaskScore(-math.inf, None)
 
+    def trials(self, part: str) -> Trials:
+        """Return the episodes of a score: those of a confirmation for the part ``train``, else those of the test."""
+        if part == "train":
+            return self._trials(Stream.CONFIRMATION, 0, self.num_confirmation_trials)
+        return self._trials(Stream.TEST, 0, self.num_test_trials)
+
     def _score(self, part: str, genome: Genome) -> TaskScore:
         """See `score`."""
-        trials = self._trials(Stream.TEST, 0, self.num_test_trials)
-        if part == "train":
-            trials = self._trials(Stream.CONFIRMATION, 0, self.num_confirmation_trials)
+        trials = self.trials(part)
         network = compile_network(genome)
         carried = network.weight[np.newaxis]
         own = roll_out(self.task, network, carried, trials.seeds.tolist(), kernel_name=self.kernel_name)

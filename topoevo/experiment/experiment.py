@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,27 @@ from topoevo.experiment.archive import state_files
 from topoevo.experiment.championship import CONFIRMING, Championship
 from topoevo.experiment.checkpoint import PREFIX, Checkpoint
 from topoevo.experiment.data import check_origin, check_task, origin_of
+from topoevo.experiment.episodes import EpisodesProblem
 from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.evolving import first_generation, objectives_of, reproduction_of
 from topoevo.experiment.founder import Founder
 from topoevo.experiment.journal import Journal, Place, delete_journals
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
-from topoevo.experiment.records import Champion, Failure, GenerationRecord, Observer, Outcome, announce_end
+from topoevo.experiment.records import (
+    Champion,
+    Failure,
+    GenerationRecord,
+    Observer,
+    Outcome,
+    TaskScore,
+    announce_end,
+)
+from topoevo.experiment.testing import score_in_workers
 from topoevo.experiment.weight_agnostic import UNDEFINED
 from topoevo.experiment.workers import Workers
 from topoevo.genome import Genome, InnovationTracker
+from topoevo.kernels import load_kernel
 from topoevo.seeds import Stream
 from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironment
@@ -245,7 +257,7 @@ class Experiment:
                     digest=record.digest,
                     repeats=True,
                 )
-            self._finish_generation(record)
+            self._finish_generation(record, workers)
             self._check_stop()
         self._finish_champion(workers)
         return replace(self._outcome("finished"), champion=self._championship.champion)
@@ -337,11 +349,11 @@ class Experiment:
         self._num_evaluations += index == CONFIRMING
         return evaluation
 
-    def _finish_generation(self, record: GenerationRecord) -> None:
+    def _finish_generation(self, record: GenerationRecord, workers: Workers) -> None:
         """Test the champion if it is time, save, announce."""
         generation = record.generation
         if self.params.test_every and generation % self.params.test_every == 0:
-            self._championship.test()
+            self._championship.test(partial(self._score, workers))
             record = replace(record, champion=self._championship.champion)
         for observer in self.observers:
             observer.on_generation(record)
@@ -408,13 +420,20 @@ class Experiment:
             self._say(f"training the champion for {self.params.final_epochs} more epochs ...")
             self._journal = self._journal_of([champion.individual.genome])
             self._championship.train_to_the_end(
-                lambda genome, shared, **address: self._confirm(workers, genome, shared, **address)
+                lambda genome, shared, **address: self._confirm(workers, genome, shared, **address),
+                partial(self._score, workers),
             )
             self._journal.close()
         if champion is not None and champion.test is None and isinstance(self.task, GymnasiumEnvironment):
             # These episodes take long, and nothing else is seen of them.
             self._say(f"testing the champion in {self.params.num_test_trials} episodes with every weight ...")
-        self._championship.test()
+        self._championship.test(partial(self._score, workers))
+
+    def _score(self, workers: Workers, part: str, genome: Genome) -> TaskScore:
+        """The score of a champion; code of others runs in workers, which it may end."""
+        if isinstance(self.task, GymnasiumEnvironment) and isinstance(self._problem, EpisodesProblem):
+            return score_in_workers(self._problem, part, genome, workers, on_wait=self._on_wait, say=self._say)
+        return self._problem.score(part, genome, load_kernel(self.params.kernel_name))
 
     def _announce_champion(self, champion: Champion) -> None:
         """Tell all observers about the champion."""

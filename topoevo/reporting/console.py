@@ -7,7 +7,8 @@ import shutil
 import sys
 import textwrap
 import time
-from typing import TYPE_CHECKING, TextIO
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from topoevo.experiment.records import EpochRecord, GenerationRecord, Observer, Outcome, Run
 from topoevo.reporting.lines import (
@@ -49,7 +50,7 @@ class ConsoleObserver(Observer):
 
     def __init__(self, run: RunDirectory | None = None, *, stream: TextIO | None = None) -> None:
         self.run = run
-        self._stream = sys.stdout if stream is None else stream
+        self._stream = cast(TextIO, _Unread(sys.stdout if stream is None else stream))
         self._is_terminal = self._stream.isatty()
         self._watched: Run | None = None
         self._last_line = -1e9
@@ -163,15 +164,46 @@ class ConsoleObserver(Observer):
         self._print(text)
 
     def _print(self, text: str) -> None:
-        """Print a line above what is moving, or give up where nobody reads."""
+        """Print a line, above what is moving."""
         if self._screen is not None and self._screen.is_open:
             self._screen.print_above(text)
-            return
-        try:
+        else:
             print(text, file=self._stream, flush=True)
+
+
+class _Unread:
+    """A stream that perhaps nobody reads any more, as behind ``| head`` or when a terminal was closed.
+
+    That is no reason to lose a run, and ``run.log`` has it all.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or do nothing any more."""
+        try:
+            return self._stream.write(text)
         except OSError:
-            # Nobody reads any more, as behind `| head`; that is no reason to lose a run, and run.log has it all.
-            self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - printed to until the run ends
+            self._give_up()
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or do nothing any more."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Have all that is printed go nowhere: what is buffered is written once more when Python ends."""
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - printed to until the program ends
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+        self._stream = nowhere
 
 
 class _Screen:

@@ -42,7 +42,7 @@ class DiskUse:
     Parameters
     ----------
     checkpoints
-        Those that are kept, the one that is being written, and the journal of finished evaluations.
+        Those that are kept, the one that is being written, and the journals of all generations that they lead to.
     networks
         Snapshots of populations.
     tables
@@ -84,7 +84,9 @@ def disk_use(params: Params, task: Task | Environment, genomes: Sequence[Genome]
     last = nodes + more_nodes * num_left, connections + more_connections * num_left
     middle = (nodes + last[0]) / 2, (connections + last[1]) / 2
     individual = _INDIVIDUAL + NODE_DTYPE.itemsize * last[0] + CONNECTION_DTYPE.itemsize * last[1]
-    journal = _EVALUATION + _EVALUATION_WEIGHT * last[1]
+    # A journal goes with the last checkpoint that could lead to its generation.
+    num_journals = min(num_left, params.keep_checkpoints * params.checkpoint_every)
+    journals = num_journals * (_EVALUATION + _EVALUATION_WEIGHT * last[1])
     # Beside the network files lies the population as in a checkpoint.
     networks = (
         min(params.population_size, KEPT_NETWORKS) * _file_size(task, *last) + params.population_size * individual
@@ -94,7 +96,7 @@ def disk_use(params: Params, task: Task | Environment, genomes: Sequence[Genome]
         files = _file_size(task, *last) + num_snapshots * _file_size(task, *middle)
         networks = params.population_size * (files + (1 + num_snapshots) * individual)
     return DiskUse(
-        params.population_size * ((params.keep_checkpoints + 1) * individual + journal),
+        params.population_size * ((params.keep_checkpoints + 1) * individual + journals),
         networks,
         num_left * (_ROW + _EVENTS)
         + _file_size(task, *last)

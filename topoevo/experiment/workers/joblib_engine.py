@@ -6,22 +6,18 @@ happens to one is known of that one alone.
 
 from __future__ import annotations
 
-import os
 import queue
-import signal
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from topoevo.errors import TopoevoError, WorkerError, in_one_line
 from topoevo.evolution import Evaluation
 from topoevo.experiment.workers.engine import SECONDS_BETWEEN_LOOKS, Lost, Patience, Portion
+from topoevo.experiment.workers.errands import Errands
 from topoevo.experiment.workers.parcels import (
     Answer,
     Foreign,
@@ -41,9 +37,7 @@ _MAX_SENDINGS = 10
 #: A connection that is lost may come back.
 _SECONDS_TO_RECONNECT = 10.0
 #: A cluster that does not let go in this time, in seconds, is left to itself.
-_SECONDS_TO_LEAVE = 3.0
-#: Signals of a terminal: Ctrl-C, and its end.
-_SIGNALS = [signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+_SECONDS_TO_LEAVE = 2.5
 T = TypeVar("T")
 
 
@@ -153,14 +147,15 @@ class JoblibEngine(ABC):
 
     def __enter__(self) -> Self:
         # It is reached when there is something to compute, since it may take long and a user may have enough of it.
-        _start_resource_tracker()
+        self._errands = Errands()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._delivery = None
         if self._is_started:
             with suppress(TimeoutError):
-                patiently(self.stop, lambda: None, timeout=_SECONDS_TO_LEAVE)
+                self._errands.run(self.stop, lambda: None, timeout=_SECONDS_TO_LEAVE)
+        self._errands.dismiss()
 
     def compute(
         self, portions: Sequence[Portion], on_wait: Callable[[], None]
@@ -169,7 +164,7 @@ class JoblibEngine(ABC):
         patience = Patience(on_wait)
         if not self._is_started:
             self._is_started = True
-            patiently(self.start, lambda: (self.keep_signals(), patience.look())[1])
+            self._errands.run(self.start, lambda: (self.keep_signals(), patience.look())[1])
             self.keep_signals()
         self._await_workers(patience.look)
         backend = self._ask(self.backend, patience.look)
@@ -206,7 +201,7 @@ class JoblibEngine(ABC):
                 self.give_up()
             backend.stop_call()
             with suppress(Exception):
-                self._num_workers = patiently(self.count_workers, lambda: None, timeout=SECONDS_BETWEEN_LOOKS)
+                self._num_workers = self._errands.run(self.count_workers, lambda: None, timeout=SECONDS_BETWEEN_LOOKS)
         patience.end()
 
     def _parcel(self, one: _Sent) -> Parcel:
@@ -235,7 +230,7 @@ class JoblibEngine(ABC):
         """What an action of the cluster returns, once it is connected."""
         while True:
             try:
-                return patiently(action, on_wait)
+                return self._errands.run(action, on_wait)
             except TopoevoError:
                 raise
             except Exception as error:
@@ -372,59 +367,3 @@ class JoblibEngine(ABC):
     @abstractmethod
     def give_up(self) -> None:
         """Forget about portions that are not done."""
-
-
-def _start_resource_tracker() -> None:
-    """Start what cleans up after Python's processes, before a thread does it and loses its mask of signals."""
-    before = os.environ.get("PYTHONWARNINGS")
-    # It would tell the user of a killed program what it removes.
-    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), "ignore:resource_tracker:UserWarning"])
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        if before is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = before
-
-
-def patiently(action: Callable[[], T], on_wait: Callable[[], None], *, timeout: float | None = None) -> T:
-    """Return what an action returns, which may take long; it is left to itself if `on_wait` raises.
-
-    Parameters
-    ----------
-    action
-        Called in another thread.
-    on_wait
-        Called in this thread, every .2 s.
-    timeout
-        Seconds after which the action is left to itself; None waits.
-
-    Raises
-    ------
-    TimeoutError
-        After the timeout.
-    """
-    result: Future[T] = Future()
-
-    def act() -> None:
-        try:
-            result.set_result(action())
-        except BaseException as error:
-            result.set_exception(error)
-
-    # Whatever is started from there is spared what a terminal sends to everyone.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS) if hasattr(signal, "pthread_sigmask") else None
-    try:
-        threading.Thread(target=act, daemon=True, name="cluster").start()
-    finally:
-        if blocked is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    started = time.monotonic()
-    while True:
-        wait([result], SECONDS_BETWEEN_LOOKS)
-        if result.done():
-            return result.result()
-        if timeout is not None and time.monotonic() - started >= timeout:
-            raise TimeoutError
-        on_wait()
