@@ -103,7 +103,7 @@ def test_options_of_the_file_hold_for_the_same_environment_however_it_is_written
     network = acting(10, 3, env_name="Snake", options={"board_size": 6})
     for name in (None, "Snake", "snake", "topoevo/Snake-v0"):
         assert network.load_environment(name).constants.board_size == 6
-    with pytest.raises(TaskError, match="CartPoleSwingUp has 5"):
+    with pytest.raises(TaskError, match="CartPoleSwingUp needs 5"):
         network.load_environment("CartPoleSwingUp")
     with pytest.raises(TaskError, match="no option 'observation_names'"):
         acting(1, 3, env_name="Snake", options={"observation_names": ["a"]}).load_environment()

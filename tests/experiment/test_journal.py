@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import struct
 
 import numpy as np
@@ -216,6 +217,11 @@ def test_deep_nesting_and_endless_lines_are_refused(tmp_path):
         path.write_bytes(journal_module._hash(text) + b" " + text + b"\n")
         said = []
         assert opened(tmp_path, said).known_members(GENOMES) == {} and said
+
+
+def test_a_pipe_is_no_journal(tmp_path):
+    os.mkfifo(path_of(tmp_path, GENERATION))
+    assert opened(tmp_path).known_members(GENOMES) == {}
 
 
 def test_the_journal_of_another_generation_or_version_is_refused(tmp_path):

@@ -9,9 +9,9 @@ import pytest
 
 from topoevo.experiment import learning_episodes
 from topoevo.experiment.checkpoint import Checkpoint
-from topoevo.experiment.idle import find_idle
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment
+from topoevo.experiment.idle import find_idle
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Observer

@@ -22,8 +22,8 @@ from typing import Any
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 #: Seconds from the first signal until the main thread is not waited for any more, and seconds for last words.
 _PATIENCE, _LAST_WORDS = 3.0, 1.2
-#: So soon after the first one, in seconds, a signal is its echo: ``timeout``, for one, sends it to a process and again to
-#: the group of the process.
+#: So soon after the first one, in seconds, a signal is its echo: ``timeout``, for one, sends it to a process, and again
+#: to the group of the process.
 _ECHO = 0.3
 
 _Handler = Callable[[int, FrameType | None], Any]

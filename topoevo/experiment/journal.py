@@ -87,7 +87,7 @@ class Journal:
         self._next_write = time.monotonic() + SECONDS_BETWEEN_WRITES
         #: Bytes of the file that are right; what follows is replaced.
         self._length = 0
-        if self._path is not None and self._path.exists():
+        if self._path is not None and self._path.is_file():
             self._read(self._path, genomes)
 
     def known(self, place: Place, genome: Genome) -> Evaluation | None:

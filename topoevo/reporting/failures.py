@@ -205,7 +205,7 @@ def recorded_reason(run: RunDirectory, generation: int, individual: int) -> str 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """Lines of the table of failures: JSON objects that have a generation."""
-    if not path.exists():
+    if not path.is_file():
         return
     with path.open("rb") as file:
         while line := file.readline(_MAX_LINE_BYTES):
