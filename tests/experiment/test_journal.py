@@ -241,6 +241,18 @@ def test_a_disk_that_takes_nothing_is_told_once_and_costs_no_evaluation(tmp_path
     assert len(said) == 1 and "cannot be kept until the next checkpoint" in said[0]
 
 
+def test_nothing_is_written_into_another_folder_of_the_same_name(tmp_path):
+    folder, said = tmp_path / "checkpoint", []
+    folder.mkdir()
+    journal = opened(folder, said)
+    folder.rename(tmp_path / "moved")
+    folder.mkdir()
+    journal.add(Place(Stream.LEARNING, 0), GENOMES[0], an_evaluation(0), seconds=0.0)
+    journal.save(now=True)
+    assert len(said) == 1 and "its folder was deleted, moved or replaced" in said[0]
+    assert not list(folder.iterdir())
+
+
 def test_without_a_folder_nothing_is_kept():
     journal = opened(None)
     journal.add(Place(Stream.LEARNING, 0), GENOMES[0], an_evaluation(0), seconds=0.0)

@@ -226,8 +226,7 @@ class Experiment:
             outcome, error = self._outcome("failed", str(problem)), problem
         except Exception as unexpected:  # Told to the observers, so that files say how the run ended; raised below.
             outcome, error = self._outcome("failed", f"{type(unexpected).__name__}: {unexpected}"), unexpected
-        # Whatever has ended the run, what is evaluated counts when it goes on.
-        self._journal.save(now=True)
+            self._journal.save(now=True)
         try:
             self._write_checkpoint()
         except CheckpointError as problem:

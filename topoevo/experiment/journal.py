@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -81,6 +82,7 @@ class Journal:
         self._say = say
         self._generation = generation
         self._path = None if folder is None else path_of(folder, generation)
+        self._place = None if folder is None else _place_of(folder)
         self._file: IO[bytes] | None = None
         self._found: dict[Place, tuple[str, Evaluation]] = {}
         self._waiting: list[tuple[Place, Genome, Evaluation, float]] = []
@@ -157,7 +159,8 @@ class Journal:
 
     def _opened(self, path: Path) -> IO[bytes]:
         """The file, whose end is that of the last record that is right."""
-        # The folder is there since the first checkpoint; if it is not, that of the run has gone.
+        if _place_of(path.parent) != self._place:
+            raise OSError(errno.ESTALE, "its folder was deleted, moved or replaced")
         file = path.open("r+b" if self._length else "wb")
         file.truncate(self._length)
         file.seek(self._length)
@@ -211,6 +214,15 @@ class Journal:
             raise ValueError("a duration is none")
         self._found[place] = (record["genome"], evaluation)
         self.seconds = max(self.seconds, seconds)
+
+
+def _place_of(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another one of the same name."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def path_of(folder: Path, generation: int) -> Path:
