@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "topoevo") -> in
         0, 1 (the run failed), 2 (a user's error), 130 or 143 (interrupted).
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A console that does not know a letter of a path or class shows its code instead of failing.
         if isinstance(stream, io.TextIOWrapper):
@@ -71,6 +72,13 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "topoevo") -> in
     if threads is not None and threads.num_hanging():
         atexit.register(_leave_with, code)
     return code
+
+
+def _replace_closed_streams() -> None:
+    """Where the program was started without output or errors (`>&-`), let what is written there vanish."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _code_of(words: list[str], prog: str) -> int:

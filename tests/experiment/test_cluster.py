@@ -218,12 +218,13 @@ def test_another_version_is_refused_and_other_libraries_are_told(cluster, genome
     assert said == [f"a worker has numba {numba} instead of 0.1: its results may differ in their last digits"]
 
 
-def test_a_scheduler_that_nobody_has_started_is_told():
+def test_a_scheduler_that_nobody_has_started_is_told(genomes, tmp_path):
     with (
         patch("topoevo.experiment.workers.dask_engine._SECONDS_TO_ANSWER", 0.3),
         pytest.raises(WorkerError, match=r"no dask scheduler answers at 127.0.0.1:1: "),
+        Workers(1, "dask", scheduler_address="127.0.0.1:1") as workers,
     ):
-        Workers(1, "dask", scheduler_address="127.0.0.1:1").__enter__()
+        rewards(workers, Obeying(tmp_path), genomes[:2])
 
 
 @pytest.mark.slow

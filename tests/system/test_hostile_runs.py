@@ -88,6 +88,14 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path, refuse):
     assert "is no file" in refuse("evaluate", "n.json")
 
 
+@pytest.mark.parametrize("name", ["metrics.csv", "result.json", "failures.jsonl", "environment.json"])
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path, refuse, name):
+    assert main(["wlnn", "--num_generations", "0", "--num_epochs", "1", "--out_dir", "run"]) == 0
+    (tmp_path / "run" / name).unlink(missing_ok=True)
+    (tmp_path / "run" / name).mkdir()
+    assert f"run/{name} cannot be written: Is a directory" in refuse("resume", "run", "--num_epochs", "2")
+
+
 def test_a_link_within_the_folder_is_fine(tmp_path):
     from topoevo.reporting.run_directory import RunDirectory
 

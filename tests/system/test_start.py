@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
-from .conftest import PARAMS, REPOSITORY, TINY
+from .conftest import PARAMS, REPOSITORY, TINY, user_environment
 
 HEAVY = {"numba", "sklearn", "matplotlib", "networkx", "tensorboardX", "scipy", "rich", "joblib", "pooch"}
 README = (REPOSITORY / "README.md").read_text("utf-8")
@@ -97,6 +100,16 @@ def test_odd_surroundings(programs, environment):
     )
     assert "Traceback" not in done.err
     assert (programs.folder / "ü ñ/日本" / "champion.png").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes the streams")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_streams_that_are_closed_are_done_without(tmp_path, closed):
+    command = [sys.executable, "-m", "topoevo", "resume", "nowhere"]
+    done = subprocess.run(
+        f"{shlex.join(command)} {closed}", shell=True, cwd=tmp_path, env=user_environment(), capture_output=True
+    )
+    assert done.returncode == 2 and b"Traceback" not in done.stderr
 
 
 def test_the_table_of_settings_is_up_to_date():

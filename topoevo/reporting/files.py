@@ -268,4 +268,6 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CheckpointError(cannot_write(path, error)) from error
+        # Of a folder, the error names what it is about; of a file that is replaced, its second name.
+        name = (error.filename2 or error.filename) if path.is_dir() else None
+        raise CheckpointError(cannot_write(Path(name or path), error)) from error

@@ -164,7 +164,12 @@ class JoblibEngine(ABC):
         patience = Patience(on_wait)
         if not self._is_started:
             self._is_started = True
-            self._errands.run(self.start, lambda: (self.keep_signals(), patience.look())[1])
+
+            def look() -> None:
+                self.keep_signals()
+                patience.look()
+
+            self._errands.run(self.start, look)
             self.keep_signals()
         self._await_workers(patience.look)
         backend = self._ask(self.backend, patience.look)
