@@ -114,6 +114,10 @@ class Engine(Protocol):
     def num_workers(self) -> int:
         """Portions that are computed at the same time, at present."""
 
+    @property
+    def seconds_a_portion(self) -> float:
+        """How long a portion of short evaluations is to take, so that handing it out costs little beside."""
+
     def __enter__(self) -> Engine:
         """Start the workers, or find them."""
 

@@ -192,6 +192,8 @@ class ProcessEngine:
         Seconds after which the process of a portion is ended; None waits for ever.
     """
 
+    seconds_a_portion = 0.02
+
     def __init__(self, num_workers: int, *, timeout: float | None = None) -> None:
         self.num_workers = num_workers
         self._timeout = timeout

@@ -121,6 +121,8 @@ class ThreadEngine:
         Seconds after which a portion is given up; None waits for ever.
     """
 
+    seconds_a_portion = 0.02
+
     def __init__(self, num_workers: int, *, timeout: float | None = None) -> None:
         self.num_workers = num_workers
         self._timeout = timeout
