@@ -206,7 +206,7 @@ def test_a_learner_that_was_saved_goes_on_as_one_that_was_not(
     never_saved = begin(dense_genome, 0)
     never_saved.train(batches, order[:3])
     before = never_saved.weights.copy()
-    TrainingCheckpoint(dense_genome, never_saved.memory(), 3, 0.0, "", {}).write(tmp_path)
+    TrainingCheckpoint(dense_genome, never_saved.memory(), 3, 0.0, "", {"settings": {}, "data": {}}).write(tmp_path)
     checkpoint = TrainingCheckpoint.read_last(tmp_path)
     loaded = begin(checkpoint.genome, 1)
     assert loaded.weights.tobytes() != before.tobytes()

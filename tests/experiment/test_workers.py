@@ -17,7 +17,7 @@ import pytest
 from topoevo.errors import TopoevoError, WorkerError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.workers import Workers, pool, processes
-from topoevo.experiment.workers.engine import Lost, Portion
+from topoevo.experiment.workers.engine import SECONDS_A_PORTION, Lost, Portion
 from topoevo.experiment.workers.threads import num_hanging
 from topoevo.seeds import Stream, generator
 
@@ -348,14 +348,14 @@ def test_what_cannot_be_pickled_is_refused(genomes):
 def test_short_evaluations_are_handed_out_several_at_a_time():
     workers = Workers(2, "threading")
     assert workers._parts(list(range(5))) == [[0], [1], [2], [3], [4]]
-    workers._seconds = pool._SECONDS_A_PORTION / 10
+    workers._seconds = SECONDS_A_PORTION / 10
     parts = workers._parts(list(range(1000)))
     assert {len(part) for part in parts} == {10}
     assert sorted(index for part in parts for index in part) == list(range(1000))
     # Everyone gets something.
     assert len(workers._parts(list(range(40)))) == 2 * pool._PORTIONS_A_WORKER
     # A hanging one takes only few others with it.
-    short = Workers(2, "threading", evaluation_timeout=pool._SECONDS_A_PORTION)
+    short = Workers(2, "threading", evaluation_timeout=SECONDS_A_PORTION)
     short._seconds = workers._seconds
     assert {len(part) for part in short._parts(list(range(1000)))} == {2}
 
@@ -366,7 +366,7 @@ def test_a_lost_portion_is_split_and_the_innocent_come_back(genomes):
     rounds = []
 
     class Losing:
-        num_workers = 2
+        num_workers, seconds_a_portion = 2, SECONDS_A_PORTION
 
         def compute(self, portions, on_wait):
             rounds.append([portion.indices for portion in portions])

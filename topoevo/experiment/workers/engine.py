@@ -14,6 +14,8 @@ from topoevo.experiment.problem import Conditions, Evaluator
 from topoevo.genome import Genome
 from topoevo.seeds import Stream
 
+#: Short evaluations are handed out several at a time on one machine, so many that they take this long.
+SECONDS_A_PORTION = 0.02
 #: How often the main thread looks up while it waits.
 SECONDS_BETWEEN_LOOKS = 0.2
 #: What is running when a run is asked to stop may take so long until it is given up.

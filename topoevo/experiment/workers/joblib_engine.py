@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: A portion that was sent so often without its own fault is lost.
 _MAX_SENDINGS = 10
+#: What travels is worth the way from so many seconds on, and a scheduler needs about so many for each portion.
+_MIN_SECONDS_A_PORTION, _SECONDS_OF_SCHEDULER = 0.1, 2e-3
 #: A connection that is lost may come back.
 _SECONDS_TO_RECONNECT = 10.0
 #: A cluster that does not let go in this time, in seconds, is left to itself.
@@ -123,6 +125,11 @@ class JoblibEngine(ABC):
     def num_workers(self) -> int:
         """Workers when they were last counted, at least 1."""
         return max(1, self._num_workers)
+
+    @property
+    def seconds_a_portion(self) -> float:
+        """How long a portion of short evaluations is to take."""
+        return max(_MIN_SECONDS_A_PORTION, _SECONDS_OF_SCHEDULER * self.num_workers)
 
     @property
     def where(self) -> str:

@@ -67,12 +67,18 @@ class Versions:
 
 @cache
 def versions_here() -> Versions:
-    """Return the versions of this process."""
+    """Return the versions of this process.
+
+    Of the processor it matters whether it multiplies and adds in one step; how wide its registers are does not.
+    """
+    from llvmlite.binding import get_host_cpu_features
+
     return Versions(
         __version__,
         (
             ("python", ".".join(platform.python_version_tuple()[:2])),
             ("machine", platform.machine()),
+            ("fused multiply-add", "yes" if get_host_cpu_features().get("fma") else "no"),
             *((name, _version(name)) for name in _LIBRARIES),
         ),
     )

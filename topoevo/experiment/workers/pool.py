@@ -19,9 +19,8 @@ from topoevo.seeds import Stream
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-#: Short evaluations are handed out several at a time: so many that they take this long,
-_SECONDS_A_PORTION = 0.02
-#: at most this part of the time that a single one may take,
+#: Short evaluations are handed out several at a time: so many that they take as long as the engine likes, at most this
+#: part of the time that a single one may take,
 _PART_OF_TIMEOUT = 0.25
 #: and so few that every worker gets about this many portions.
 _PORTIONS_A_WORKER = 8
@@ -181,8 +180,10 @@ class Workers:
         """Indices of each portion: every k-th of the sorted list, so that portions take about equally long."""
         size = 1
         if self._seconds is not None:
-            limit = _SECONDS_A_PORTION if self._timeout is None else _PART_OF_TIMEOUT * self._timeout
-            size = max(1, int(min(limit, _SECONDS_A_PORTION) / max(self._seconds, 1e-9)))
+            seconds = self._engine.seconds_a_portion
+            if self._timeout is not None:
+                seconds = min(seconds, _PART_OF_TIMEOUT * self._timeout)
+            size = max(1, int(seconds / max(self._seconds, 1e-9)))
         most = -(-len(indices) // size)
         num_parts = min(len(indices), max(most, self.num_workers * _PORTIONS_A_WORKER))
         return [indices[start::num_parts] for start in range(num_parts)]

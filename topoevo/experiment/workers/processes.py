@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from topoevo.errors import WorkerError, in_one_line
 from topoevo.evolution import Evaluation
-from topoevo.experiment.workers.engine import SECONDS_BETWEEN_LOOKS, Lost, Patience, Portion
+from topoevo.experiment.workers.engine import SECONDS_A_PORTION, SECONDS_BETWEEN_LOOKS, Lost, Patience, Portion
 from topoevo.experiment.workers.process_worker import (
     SIGNALS,
     Compute,
@@ -192,7 +192,7 @@ class ProcessEngine:
         Seconds after which the process of a portion is ended; None waits for ever.
     """
 
-    seconds_a_portion = 0.02
+    seconds_a_portion = SECONDS_A_PORTION
 
     def __init__(self, num_workers: int, *, timeout: float | None = None) -> None:
         self.num_workers = num_workers

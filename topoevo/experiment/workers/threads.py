@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from topoevo.errors import WorkerError
 from topoevo.evolution import Evaluation
-from topoevo.experiment.workers.engine import SECONDS_BETWEEN_LOOKS, Lost, Patience, Portion
+from topoevo.experiment.workers.engine import SECONDS_A_PORTION, SECONDS_BETWEEN_LOOKS, Lost, Patience, Portion
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -121,7 +121,7 @@ class ThreadEngine:
         Seconds after which a portion is given up; None waits for ever.
     """
 
-    seconds_a_portion = 0.02
+    seconds_a_portion = SECONDS_A_PORTION
 
     def __init__(self, num_workers: int, *, timeout: float | None = None) -> None:
         self.num_workers = num_workers
