@@ -41,8 +41,8 @@ TABLE: dict[str, set[str]] = {
 
 #: Packages that are slow to import or optional.
 HEAVY = {
-    "numba", "networkx", "tensorboardX", "matplotlib", "sklearn", "gymnasium", "onnx", "torch", "dask", "ray", "scipy",
-    "PIL", "tkinter", "cma",
+    "numba", "networkx", "tensorboardX", "matplotlib", "sklearn", "gymnasium", "onnx", "torch", "dask", "distributed", "ray",
+    "scipy", "PIL", "tkinter", "cma",
 }  # fmt: skip
 
 #: Backends and compiled functions are themselves only imported when they are asked for.
@@ -60,8 +60,11 @@ HEAVY_AT_HOME = {
         "rollouts/simulating",
     )
 } | {f"kernels/{name}.py": {"torch"} for name in ("torch_backend", "torch_circuit")}
+HEAVY_AT_HOME |= {
+    "experiment/workers/dask_engine.py": {"dask", "distributed"},
+    "experiment/workers/ray_engine.py": {"ray"},
+}
 HEAVY_AT_HOME |= {name: {"gymnasium"} for name in ("gymnasium_api.py", "rollouts/gymnasium_lanes.py")}
-HEAVY_AT_HOME |= {f"experiment/workers/{name}_engine.py": {name} for name in ("dask", "ray")}
 
 FILES = sorted(ROOT.rglob("*.py"))
 
