@@ -85,6 +85,8 @@ def test_a_shipped_file_for_weight_agnostic_networks_runs(tmp_path, path):
         words += ["--data_dir", str(data)]
     if path.stem == "snake-published":
         words += ["--cull_ratio", "0.2"]
+    if "num_newcomers" in path.read_text():
+        words += ["--num_newcomers", "2"]
     assert main(["wann", str(path), *words, "--out_dir", str(tmp_path / "run")]) == 0
     result = read_json(tmp_path / "run" / "result.json")
     assert result["status"] == "finished" and result["champion"]["test_best_reward"] is not None

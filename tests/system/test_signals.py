@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from topoevo.experiment.backends import CLUSTERS
+
 from .conftest import PARAMS, read_json
 from .lives import MARK, Life
 
@@ -86,11 +88,18 @@ ENGINES = [
     pytest.param("threading", 2, signal.SIGTERM, marks=pytest.mark.slow),
     pytest.param("loky", 1, signal.SIGINT, marks=pytest.mark.slow),
     ("loky", 2, signal.SIGTERM),
+    *(
+        pytest.param(backend, 2, number, marks=pytest.mark.slow)
+        for backend in ("dask", "ray")
+        for number in (signal.SIGINT, signal.SIGTERM)
+    ),
 ]
 
 
 @pytest.mark.parametrize(("backend", "num_workers", "number"), ENGINES)
 def test_an_evaluation_that_takes_minutes_is_given_up(nursery, tmp_path, backend, num_workers, number):
+    if backend in CLUSTERS:
+        pytest.importorskip(backend, reason=f"needs the extra {backend}")
     words = (*ENDLESS, "--joblib_backend", backend, "--num_workers", num_workers)
     life = nursery.start(tmp_path, *words)
     life.wait_for("writing to run")

@@ -37,7 +37,8 @@ def _unreachable(backend: str, address: str) -> str | None:
     except ValueError:
         host = port = None
     if not host or not port or (protocol and protocol not in _PROTOCOLS[backend]):
-        before = f", {' or '.join(_PROTOCOLS[backend])}:// before it or not" if _PROTOCOLS[backend] else ""
+        protocols = " or ".join(f"{name}://" for name in _PROTOCOLS[backend])
+        before = f", with {protocols} before it or without" if protocols else ""
         return (
             f"scheduler_address {address!r} is not allowed with joblib_backend {backend}, must be a machine and a port,"
             f" such as 'node1:8786'{before}"
