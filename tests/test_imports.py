@@ -41,8 +41,8 @@ TABLE: dict[str, set[str]] = {
 
 #: Packages that are slow to import or optional.
 HEAVY = {
-    "numba", "networkx", "tensorboardX", "matplotlib", "sklearn", "gymnasium", "onnx", "torch", "dask", "distributed", "ray",
-    "scipy", "PIL", "tkinter", "cma",
+    "numba", "networkx", "tensorboardX", "matplotlib", "sklearn", "gymnasium", "onnx", "torch", "dask", "distributed",
+    "ray", "scipy", "PIL", "tkinter", "cma",
 }  # fmt: skip
 
 #: Backends and compiled functions are themselves only imported when they are asked for.
