@@ -7,6 +7,7 @@ import math
 import pickle
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -533,7 +534,11 @@ def test_import_needs_no_heavy_package() -> None:
 @pytest.mark.parametrize(
     ("values", "idle"),
     [
-        ({"env_name": "Snake", "learning_rule": "none", "kernel": "torch"}, "kernel"),
+        pytest.param(
+            {"env_name": "Snake", "learning_rule": "none", "kernel": "torch"},
+            "kernel",
+            marks=pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed"),
+        ),
         ({"env_name": "CartPoleSwingUp", "learning_rule": "none", "snake_board_size": 6}, "snake_board_size"),
         ({"env_name": "Snake", "learning_rule": "none", "snake_board_size": 6}, None),
         ({"metropolis_beta": 3.0}, "metropolis_beta"),
