@@ -5,8 +5,10 @@ Importing this module imports numba, so modules with compiled functions are impo
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,7 +53,9 @@ def cache_directory(*sources: str) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 return folder
-    return Path(tempfile.mkdtemp(prefix="topoevo-"))
+    folder = Path(tempfile.mkdtemp(prefix="topoevo-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def entry_point(folder: Path) -> Callable[[Callable[..., Any]], Any]:
