@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import pickle
 import subprocess
@@ -265,34 +266,48 @@ def test_mutation_needs_an_operator(tmp_path: Path) -> None:
     load(tmp_path, nothing + "num_mutations_per_generation: 0\n")
 
 
-def test_combinations_that_make_sense_are_accepted(tmp_path: Path) -> None:
-    load(tmp_path, "population_size: 20\ntournament_size: 16\n")
-    load(tmp_path, "learning_rule: last_layer\ntrain_only_outputs: true\n")
-    load(tmp_path, "optimizer: sgd\nmomentum: .9\n")
-    load(tmp_path, "p_mutate_weights: 1\ninherit_weights: true\n")
-    load(tmp_path, "population_size: 2\ntournament_size: 1\n")
-    load(tmp_path, "population_size: 1\nnum_generations: 0\ntournament_size: 900\nelite_ratio: 1\n")
-    load(tmp_path, "evolution_strategy_num_candidates: 5\n")
-    load(tmp_path, "metropolis_target_acceptance: .7\n")
-    load(tmp_path, "learning_rule: metropolis\nmetropolis_target_acceptance: .7\nmetropolis_beta: 100\n")
-    load(tmp_path, "feedback_seed: 3\nredraw_feedback: true\nnum_generations: 0\n")
-    load(
-        tmp_path,
-        "learning_rule: evolution_strategy\nevolution_strategy_num_candidates: 5\n"
-        "evolution_strategy_antithetic: false\n",
-    )
-    for rule in ("evolution_strategy", "metropolis", "none"):
-        load(tmp_path, f"learning_rule: {rule}\nactivations: step\noutput_activation: step\n")
-    for rest in (
-        "activations: [step, relu]",
-        "activations: step\nlearning_rule: last_layer",
-        "activations: step\ntrain_only_outputs: true",
-        "activations: step\nnetwork: a",
-        "activations: step\nhidden_layers: []\nnum_generations: 0",
-    ):
-        load(tmp_path, rest)
-    load(tmp_path, "dataset: some/table.CSV\ntarget_column: 3\ntest_file: other.csv\n")
-    load(tmp_path, "dataset: fashion_mnist\n")
+_SENSIBLE = (
+    {"population_size": 20, "tournament_size": 16},
+    {"learning_rule": "last_layer", "train_only_outputs": True},
+    {"optimizer": "sgd", "momentum": 0.9},
+    {"p_mutate_weights": 1.0, "inherit_weights": True},
+    {"population_size": 2, "tournament_size": 1},
+    {"population_size": 1, "num_generations": 0, "tournament_size": 900, "elite_ratio": 1.0},
+    {"evolution_strategy_num_candidates": 5},
+    {"metropolis_target_acceptance": 0.7},
+    {"learning_rule": "metropolis", "metropolis_target_acceptance": 0.7, "metropolis_beta": 100.0},
+    {"feedback_seed": 3, "redraw_feedback": True, "num_generations": 0},
+    {
+        "learning_rule": "evolution_strategy",
+        "evolution_strategy_num_candidates": 5,
+        "evolution_strategy_antithetic": False,
+    },
+    *(
+        {"learning_rule": rule, "activations": ["step"], "output_activation": "step"}
+        for rule in ("evolution_strategy", "metropolis", "none")
+    ),
+    {"activations": ["step", "relu"]},
+    {"activations": ["step"], "learning_rule": "last_layer"},
+    {"activations": ["step"], "train_only_outputs": True},
+    {"activations": ["step"], "network": "a"},
+    {"activations": ["step"], "hidden_layers": [], "num_generations": 0},
+    {"dataset": "some/table.CSV", "target_column": "3", "test_file": "other.csv"},
+    {"dataset": "fashion_mnist"},
+    {"num_newcomers": 6, "population_size": 64, "elite_ratio": 0.25},
+)
+
+
+def test_a_single_name_is_a_list_and_a_number_may_name_a_column(tmp_path: Path) -> None:
+    assert load(tmp_path, "activations: step\nlearning_rule: last_layer\n").activations == ("step",)
+    assert load(tmp_path, "dataset: some/table.CSV\ntarget_column: 3\n").target_column == "3"
+
+
+@pytest.mark.parametrize("values", _SENSIBLE, ids=str)
+def test_combinations_that_make_sense_are_accepted(tmp_path: Path, values: dict[str, object]) -> None:
+    params = load(tmp_path, json.dumps(values))
+    for name, value in values.items():
+        found = getattr(params, name)
+        assert (list(found) if isinstance(found, tuple) else found) == value, name
 
 
 def test_an_environment_and_a_data_set_are_not_given_together(tmp_path: Path) -> None:
@@ -488,7 +503,9 @@ def test_options_take_the_setting_of_their_name_or_one_of_their_own() -> None:
 def test_every_entry_can_be_created_from_the_defaults(registry: object) -> None:
     params = load_params(None, {})
     for entry in registry.values():  # type: ignore[attr-defined]
-        entry(**params.options_of(entry))
+        options = params.options_of(entry)
+        made = entry(**options)
+        assert {name: getattr(made, name, value) for name, value in options.items()} == options
 
 
 def test_an_option_of_a_new_entry_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
