@@ -24,7 +24,8 @@ from typing import Any, NoReturn
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
+from topoevo.experiment.evaluators import DatasetEvaluator
+from topoevo.experiment.shared_data import TaskData
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.genome.dense import dense_genome
 from topoevo.kernels import Batches, Kernel, Loss, load_kernel

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from topoevo.activations import ACTIVATIONS
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import Genome, InnovationTracker, Role
 from topoevo.kernels import Batches, Kernel, load_kernel
 from topoevo.network import Network, compile_network
-from topoevo.variation import MUTATIONS, Mutation
+from topoevo.variation import MUTATIONS, Evidence, Mutation
 
 
 def _operator(name: str, **wishes: object) -> Mutation:
@@ -66,6 +66,51 @@ def evolve() -> Callable[..., Genome]:
             weights = rng.normal(0.0, weight_std, len(genome.connections)).astype(np.float32)
             genome = genome.with_weights(weights)
         return genome
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_evidence() -> Callable[..., Evidence]:
+    """Return ``make_evidence(seed, genome, ...)``: random evidence about a genome's active part.
+
+    With `stale`, it names genes that are gone, too, and absent connections that exist, close a cycle, or cannot be.
+    """
+
+    def build(seed: int, genome: Genome, *, num_absent: int = 60, stale: bool = False) -> Evidence:
+        rng = np.random.default_rng(seed)
+        part, ids = genome.active_part(), genome.nodes["id"]
+        innovation, node = part.connections["innovation"], part.nodes["id"]
+        nodes, _ = genome.active
+        takes_part = nodes | (genome.role == Role.INPUT)
+        open_pairs = genome.graph.open_pairs(output_connections=True)
+        pairs = [open_pairs.pair(number) for number in range(open_pairs.num_pairs)]
+        absent = np.array([ids[[*pair]] for pair in pairs if takes_part[[*pair]].all()], np.int32).reshape(-1, 2)
+        hidden = ids[nodes & (genome.role == Role.HIDDEN)]
+        similar = np.array([(a, b) for a in hidden for b in hidden if a < b], np.int32).reshape(-1, 2)
+        if stale:
+            innovation, node = np.append(innovation, [70_000, 80_000]), np.append(node, [70_000, 80_000])
+            ends = np.stack([genome.connections["source"], genome.connections["target"]], axis=1)
+            anything = rng.choice(np.append(ids, 70_000), (40, 2)).astype(np.int32)
+            absent = np.concatenate([absent, ends, ends[:, ::-1], anything])
+            similar = np.concatenate([similar, anything])
+        absent = np.unique(absent, axis=0)
+        absent = rng.permutation(absent)[:num_absent]
+        similar = rng.permutation(similar)[:12]
+        slope = rng.standard_normal(len(absent))
+        correlation = rng.uniform(-1.0, 1.0, len(similar))
+        return Evidence(
+            innovation=innovation,
+            saliency=rng.exponential(1.0, len(innovation)),
+            strain=rng.exponential(1.0, len(innovation)),
+            node=node,
+            mean=rng.standard_normal(len(node)),
+            deviation=rng.exponential(1.0, len(node)),
+            absent=absent,
+            slope=slope[np.argsort(-np.abs(slope))],
+            similar=similar,
+            correlation=correlation[np.argsort(-np.abs(correlation))],
+        )
 
     return build
 

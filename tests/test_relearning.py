@@ -16,10 +16,11 @@ from topoevo import load_network
 from topoevo.errors import NetworkFileError
 from topoevo.evolution import Individual
 from topoevo.experiment.data import load_task_of
-from topoevo.experiment.evaluators import DatasetEvaluator, TaskData, learned_weights
+from topoevo.experiment.evaluators import DatasetEvaluator, learned_weights
 from topoevo.experiment.learning_facts import adopt_feedback, evaluator_of, feedback_of, learning_facts
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Champion, TaskScore
+from topoevo.experiment.shared_data import TaskData
 from topoevo.genome.dense import dense_genome
 from topoevo.learning import LEARNING_RULES
 from topoevo.network import compile_network
@@ -39,7 +40,15 @@ OPTIONS = {
     },
     "metropolis": {"metropolis_sigma": 0.1, "metropolis_num_proposals": 3, "metropolis_beta": math.inf},
 }
-COMMON = {"optimizer": "rmsprop", "momentum": 0.5, "grad_power": 0.8, "max_grad_norm": 2.0, "weight_init": "he"}
+COMMON = {
+    "optimizer": "rmsprop",
+    "momentum": 0.5,
+    "grad_power": 0.8,
+    "max_grad_norm": 2.0,
+    "weight_init": "he",
+    "label_smoothing": 0.1,
+    "weight_averaging": 0.3,
+}
 
 
 @pytest.fixture(scope="module")

@@ -143,6 +143,47 @@ class Network:
         layer[-self.num_outputs :] = layer.max(initial=1)
         return _frozen(layer)
 
+    def part(self, keep: NDArray[np.bool_]) -> tuple[Network, NDArray[np.bool_]]:
+        """Return the network without some edges, and which edges it still has.
+
+        Nodes that are left on no path from an input to an output go, with all their edges.
+
+        Parameters
+        ----------
+        keep
+            Which edges stay if their nodes do, bool [num_edges].
+
+        Returns
+        -------
+        network : Network
+        kept : ndarray of bool [num_edges]
+            Edges of this network that the other one has, in the same order.
+        """
+        from topoevo.genome import compiled_graph
+
+        first_output = self.num_nodes - self.num_outputs
+        role = np.full(self.num_nodes, HIDDEN, np.int8)
+        role[: len(self.input_index)] = INPUT
+        role[len(self.input_index) : self.num_sources] = BIAS
+        role[first_output:] = OUTPUT
+        nodes, kept = compiled_graph.active(_frozen(role), self.source, self.target, _frozen(keep.copy()))
+        row = (np.cumsum(nodes) - 1).astype(np.int32)
+        counts = np.bincount(self.target[kept] - self.num_sources, minlength=self.num_nodes - self.num_sources)
+        computed = nodes[self.num_sources :]
+        part = Network(
+            num_inputs=self.num_inputs,
+            num_outputs=self.num_outputs,
+            node_id=self.node_id[nodes],
+            input_index=self.input_index[nodes[: len(self.input_index)]],
+            has_bias=self.has_bias and bool(nodes[len(self.input_index)]),
+            activation=self.activation[computed],
+            row_start=np.concatenate([[0], np.cumsum(counts[computed])]).astype(np.int32),
+            source=row[self.source[kept]],
+            weight=self.weight[kept],
+            gene=self.gene[kept],
+        )
+        return part, kept
+
 
 _Array = TypeVar("_Array", bound=NDArray[Any])
 

@@ -29,6 +29,8 @@ class Stream(IntEnum):
     TEST = 9  #: episodes that champions are tested on
     REPORT = 10  #: random weights and fresh episodes of a champion's report
     TUNING = 11  #: episodes, minibatches and candidates while the weights of a champion are tuned
+    PROBE = 12  #: training samples on which networks are looked at, not trained, the same in all generations
+    FRONT = 13  #: the final training of the best networks of several sizes
 
 
 def generator(seed: int, stream: Stream, generation: int = 0, index: int = 0) -> np.random.Generator:

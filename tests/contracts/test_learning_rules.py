@@ -182,9 +182,10 @@ def test_the_same_seed_gives_the_same_bytes_in_any_thread(
         assert list(pool.map(trained, [0, 1, 2, 2, 1, 0])) == alone + alone[::-1]
 
 
+@pytest.mark.parametrize("weight_averaging", [0.0, 0.6])
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_learner_that_was_saved_goes_on_as_one_that_was_not(
-    rule: LearningRule, dense_genome: Genome, classification, name: str, tmp_path
+    rule: LearningRule, dense_genome: Genome, classification, name: str, weight_averaging: float, tmp_path
 ) -> None:
     reason = obstacle(name)
     if reason is not None:
@@ -194,7 +195,7 @@ def test_a_learner_that_was_saved_goes_on_as_one_that_was_not(
     order = epochs(batches, 4)
     if rule.name == "metropolis":
         rule = dataclasses.replace(rule, num_proposals=5, target_acceptance=0.4)
-    optimization = make_optimization("adam", lr=0.03, lr_schedule="linear")
+    optimization = make_optimization("adam", lr=0.03, lr_schedule="linear", weight_averaging=weight_averaging)
 
     def begin(genome: Genome, seed: int) -> Learner:
         network, rng = compile_network(genome), np.random.default_rng(seed)
@@ -206,6 +207,7 @@ def test_a_learner_that_was_saved_goes_on_as_one_that_was_not(
     never_saved = begin(dense_genome, 0)
     never_saved.train(batches, order[:3])
     before = never_saved.weights.copy()
+    assert (never_saved.state.average is not None) == (weight_averaging > 0 and rule.loop != "train_by_proposals")
     TrainingCheckpoint(dense_genome, never_saved.memory(), 3, 0.0, "", {"settings": {}, "data": {}}).write(tmp_path)
     checkpoint = TrainingCheckpoint.read_last(tmp_path)
     loaded = begin(checkpoint.genome, 1)
@@ -217,6 +219,36 @@ def test_a_learner_that_was_saved_goes_on_as_one_that_was_not(
     assert histories[0].losses.tobytes() == histories[1].losses.tobytes()
     for key, value in never_saved.memory().items():
         assert np.array_equal(loaded.memory()[key], value), key
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["in three calls", "in one call"])
+def test_averaged_weights_are_the_result(
+    rule: LearningRule, dense: Network, classification, compiled, known: bool
+) -> None:
+    inputs, labels = classification(1)
+    batches = Batches.lay_out(inputs, labels, batch_size=16)
+    order = epochs(batches, 3)
+
+    def begin(weight_averaging: float, num_steps: int) -> Learner:
+        rng = np.random.default_rng(0)
+        optimization = make_optimization("adam", lr=0.03, weight_averaging=weight_averaging)
+        return rule.start(
+            dense, initial_weights(dense, "he", rng), kernel=compiled, optimization=optimization,
+            loss=Loss.CROSS_ENTROPY, rng=rng, num_steps=num_steps,
+        )  # fmt: skip
+
+    plain, path = begin(0.0, order.size), []
+    for one in order.ravel():
+        plain.train(batches, np.array([[one]], np.int32))
+        path.append(plain.weights.copy())
+    learner = begin(0.4, order.size if known else 0)
+    for part in order[:, None] if known else [order]:
+        assert learner.state.weight_sum is None or learner.weights.tobytes() == path[2 * len(order[0]) - 1].tobytes()
+        learner.train(batches, part)
+    last = path[-round(0.4 * order.size) :] if rule.follows_gradient else path[-1:]
+    assert np.array_equal(learner.weights, np.mean(last, axis=0, dtype=np.float64).astype(np.float32))
+    assert (learner.weights != path[-1]).any() == (rule.follows_gradient and rule.name not in IDLE)
+    assert learner.state.average is None
 
 
 def test_learning_touches_nothing_but_the_learner(rule: LearningRule, dense: Network, classification, compiled) -> None:

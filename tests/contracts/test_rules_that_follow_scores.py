@@ -104,9 +104,13 @@ def test_train_only_outputs_holds(learning_rule: LearningRule, network: Network,
     assert changed[network.into_output].all() and not changed[~network.into_output].any()
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"lr_schedule": "linear"}, {"lr_schedule": "linear", "weight_averaging": 0.6}],
+    ids=["constant", "linear", "averaged"],
+)
 def test_it_does_with_samples_what_training_does(
-    rule: LearningRule, network: Network, classification, reference: Kernel, schedule: str
+    rule: LearningRule, network: Network, classification, reference: Kernel, settings: dict[str, object]
 ) -> None:
     """The losses of one minibatch are an objective, too: the same bits as by the loop of the reference."""
     inputs, labels = classification(1, num_samples=30)
@@ -114,7 +118,7 @@ def test_it_does_with_samples_what_training_does(
     num_steps = 8
     rng = np.random.default_rng(5)
     learner = rule.start(
-        network, network.weight, kernel=reference, optimization=make_optimization("adam", lr=0.1, lr_schedule=schedule),
+        network, network.weight, kernel=reference, optimization=make_optimization("adam", lr=0.1, **settings),
         loss=Loss.CROSS_ENTROPY, rng=rng,
     )  # fmt: skip
     learner.train(batches, np.zeros((num_steps, 1), np.int32))
@@ -129,7 +133,7 @@ def test_it_does_with_samples_what_training_does(
         ]
         return np.array([one.train(batches, np.zeros((1, 1), np.int32)).losses[0] for one in scorers])
 
-    found = follow(rule, losses, network, reference, seed=5, num_steps=num_steps, lr_schedule=schedule)
+    found = follow(rule, losses, network, reference, seed=5, num_steps=num_steps, **settings)
     assert found.tobytes() == learner.weights.tobytes()
 
 

@@ -18,6 +18,8 @@ from topoevo.evolution.reproduction import Reproduction, initial_population
 from topoevo.evolution.selection import pareto_ranks
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.variation import Mutation
+from topoevo.variation.add_node import AddNode
+from topoevo.variation.grow_connection import GrowConnection
 
 
 def fingerprint(population: Population) -> bytes:
@@ -443,3 +445,15 @@ def test_young_networks_are_not_dominated_by_old_ones(genome: Genome) -> None:
     np.testing.assert_array_equal(objectives[:, 1], founded)
     # The last one is both worse and older than the third.
     np.testing.assert_array_equal(pareto_ranks(objectives), [0, 0, 0, 1])
+
+
+def test_informed_operators_have_no_place_without_evidence(evolve, make_evidence) -> None:
+    genome, tracker = evolve(3), InnovationTracker(1000, 1000)
+    informed, blind = GrowConnection(output_connections=True), AddNode()
+    table = {informed: 3.0, blind: 1.0}
+    _, applied = mutate(genome, table, 50, tracker, np.random.default_rng(0))
+    assert applied == ("add_node",) * 50
+    unchanged, applied = mutate(genome, {informed: 1.0}, 5, tracker, np.random.default_rng(0))
+    assert applied == () and unchanged is genome
+    _, applied = mutate(genome, table, 50, tracker, np.random.default_rng(0), evidence=make_evidence(3, genome))
+    assert set(applied) == {"grow_connection", "add_node"}

@@ -266,6 +266,23 @@ def test_mutation_needs_an_operator(tmp_path: Path) -> None:
     load(tmp_path, nothing + "num_mutations_per_generation: 0\n")
 
 
+@pytest.mark.parametrize("operator", [name for name in MUTATIONS if MUTATIONS[name].needs_evidence])
+def test_operators_that_need_evidence_are_not_alone_without_it(tmp_path: Path, operator: str) -> None:
+    others = "".join(f"p_{name}: 0\n" for name in MUTATIONS if name != operator)
+    alone = f"{others}p_{operator}: 1\n"
+    load(tmp_path, alone)
+    (found,) = problems(tmp_path, alone + "learning_rule: metropolis\n")
+    assert f"p_{operator} above 0 alone is not allowed with learning_rule metropolis" in found
+    load(tmp_path, alone.replace("p_add_node: 0", "p_add_node: .1") + "learning_rule: metropolis\n")
+
+
+@pytest.mark.parametrize("name", ["grow_connection_growth", "prune_connection_share", "rewire_connection_noise"])
+def test_a_range_has_a_smaller_end(tmp_path: Path, name: str) -> None:
+    load(tmp_path, f"{name}_min: .1\n{name}_max: .1\n")
+    (found,) = problems(tmp_path, f"{name}_min: .15\n{name}_max: .1\n")
+    assert found == f"F:1: {name}_min 0.15 is not allowed with {name}_max 0.1, must be at most 0.1"
+
+
 _SENSIBLE = (
     {"population_size": 20, "tournament_size": 16},
     {"learning_rule": "last_layer", "train_only_outputs": True},
@@ -353,7 +370,18 @@ def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path, mon
             ["lr_schedule", "momentum", "weight_decay"],
         ),
         ({"learning_rule": "none", "max_grad_norm": 2.0, "grad_power": 0.5}, ["grad_power", "max_grad_norm"]),
-        ({"learning_rule": "hebbian", "weight_decay": 0.1, "grad_power": 0.5}, []),
+        ({"learning_rule": "hebbian", "weight_decay": 0.1, "grad_power": 0.5, "weight_averaging": 0.1}, []),
+        ({"label_smoothing": 0.1, "weight_averaging": 0.1}, []),
+        (
+            {"learning_rule": "metropolis", "label_smoothing": 0.1, "weight_averaging": 0.1},
+            ["label_smoothing", "weight_averaging"],
+        ),
+        (
+            {"learning_rule": "evolution_strategy", "label_smoothing": 0.1, "weight_averaging": 0.1},
+            ["label_smoothing"],
+        ),
+        ({"loss": "mean_squared_error", "label_smoothing": 0.1, "weight_averaging": 0.1}, ["label_smoothing"]),
+        ({"task_type": "regression", "label_smoothing": 0.1}, ["label_smoothing"]),
         ({"env_name": "X", "learning_rule": "evolution_strategy", "lr": 0.1, "num_epochs": 9, "weight_decay": 0.1}, []),
         (
             {
@@ -561,6 +589,11 @@ def test_import_needs_no_heavy_package() -> None:
         ({"metropolis_beta": 3.0}, "metropolis_beta"),
         ({"metropolis_beta": 3.0, "learning_rule": "metropolis"}, None),
         ({"mutate_weights_sigma": 3.0}, "mutate_weights_sigma"),
+        ({"p_grow_node": 1.0, "grow_node_fan_in": 5}, None),
+        ({"p_grow_node": 1.0, "grow_node_fan_in": 5, "grow_node_kind": "split"}, "grow_node_fan_in"),
+        ({"p_prune_node": 1.0}, None),
+        ({"p_prune_node": 1.0, "learning_rule": "metropolis"}, "p_prune_node"),
+        ({"p_prune_node": 1.0, "shared_weights": (1.0,)}, "p_prune_node"),
     ],
 )
 def test_options_of_what_is_not_in_use_are_idle(values: dict[str, object], idle: str | None) -> None:

@@ -8,12 +8,13 @@ import pytest
 from topoevo.errors import ParamsError
 from topoevo.experiment import training as training_module
 from topoevo.experiment.data import load_task_of
-from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
+from topoevo.experiment.evaluators import DatasetEvaluator
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.founder import make_founder
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Observer
 from topoevo.experiment.scoring import score_outputs
+from topoevo.experiment.shared_data import TaskData
 from topoevo.experiment.training import Training
 from topoevo.experiment.training_checkpoint import TrainingCheckpoint
 from topoevo.genome.dense import dense_genome
@@ -107,6 +108,20 @@ def test_a_stop_gives_up_the_epoch_and_nothing_else(task, tmp_path):
     stopped, listener = run(task, folder=tmp_path, stop_at=(1, 6), checkpoint_every=100, **how)
     assert (stopped.status, stopped.reason, stopped.epochs) == ("interrupted", "enough", 1)
     assert stopped.digest == listener.digests[0] == stopped.champion.individual.genome.digest
+    assert same(run(task, folder=tmp_path, go_on=True, **how)[0], whole)
+
+
+def test_an_average_survives_a_stop(task, tmp_path):
+    how = {"weight_averaging": 0.6}
+    plain, without = run(task)
+    whole, listener = run(task, **how)
+    assert listener.digests[:-1] == without.digests[:-1], "steps do not notice"
+    assert listener.digests[-1] == whole.digest == whole.champion.individual.genome.digest != plain.digest
+    last = listener.records[-1]
+    assert (last.validation, last.test) == (whole.champion.validation, whole.champion.test)
+    stopped, _ = run(task, folder=tmp_path, stop_at=(2, 6), checkpoint_every=100, **how)
+    assert (stopped.status, stopped.epochs) == ("interrupted", 2)
+    assert TrainingCheckpoint.read_last(tmp_path).memory["num_summed"] > 0
     assert same(run(task, folder=tmp_path, go_on=True, **how)[0], whole)
 
 

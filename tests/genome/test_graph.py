@@ -87,6 +87,8 @@ def test_connections_and_paths_between_all_pairs(evolve, seed: int) -> None:
         reached = networkx.descendants(expected, start) | {start}
         for goal in expected:
             assert graph.connection(start, goal) == row_of.get((start, goal))
+            row = graph.connections_between(np.array([start], np.int32), np.array([goal], np.int32))
+            assert row.tolist() == [row_of.get((start, goal), -1)]
             assert graph.has_path(start, goal) == (goal in reached)
 
 
@@ -131,7 +133,29 @@ def test_everything_is_compiled_once(evolve, seed: int) -> None:
     compiled_graph.prepare()
     genome = evolve(seed)
     _ = genome.complexity, genome.layers(), Genome(genome.nodes.copy(), genome.connections).active
-    for name in ("rows_of_ends", "longest_path_layers", "active", "sizes", "open_pairs", "open_pair"):
+    genome.graph.joinable(genome.source_row[:0], genome.target_row[:0], limit=3)
+    for name in ("rows_of_ends", "longest_path_layers", "active", "sizes", "open_pairs", "open_pair", "joinable"):
         assert len(getattr(compiled_graph, name).signatures) == 1, name
     for name in ("edge_between", "has_path"):
         assert len(getattr(compiled_graph, name).signatures) == 1, name
+
+
+@pytest.mark.parametrize("limit", [0, 1, 30, 10**6])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_connections_that_join_together_close_no_cycle(evolve, seed: int, limit: int) -> None:
+    # More than 64 hidden nodes: ancestors do not fit into one word.
+    graph = evolve(seed, num_mutations=250 if seed % 2 else 40, p_remove=0.02).graph
+    known = as_networkx(graph)
+    pairs = [
+        (source, target)
+        for source in known
+        for target in known
+        if graph.role[source] != Role.OUTPUT and graph.role[target] >= Role.HIDDEN and source != target
+    ]
+    new = np.random.default_rng(seed).permutation(np.array(pairs, np.int32))[:400]
+    expected = []
+    for position, (source, target) in enumerate(new.tolist()):
+        if len(expected) < limit and not networkx.has_path(known, target, source):
+            known.add_edge(source, target)
+            expected.append(position)
+    assert graph.joinable(new[:, 0], new[:, 1], limit=limit).tolist() == expected

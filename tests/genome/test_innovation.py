@@ -85,3 +85,14 @@ def test_a_removed_half_of_a_split_comes_back_with_its_number() -> None:
     removed = int(one.connections["innovation"][1])
     other = one.without_connection(removed).connect(0, 2, tracker=tracker)
     assert int(other.connections["innovation"][other.connections["target"] == 2][0]) == removed
+
+
+def test_the_same_bridge_has_one_node_within_a_generation(tracker: InnovationTracker) -> None:
+    first = tracker.bridge((1, 2), 5, NO_NODES)
+    assert [first, tracker.bridge((1, 2), 5, NO_NODES), tracker.next_node] == [10, 10, 11]
+    assert tracker.bridge((1, 2), 6, NO_NODES) == 11
+    assert tracker.bridge((1,), 5, NO_NODES) == 12
+    assert tracker.bridge((1, 2), 5, np.array([3, first], np.int32)) == 13, "a second one in the same genome"
+    assert tracker.bridge((1, 2), 5, np.array([3], np.int32)) == first
+    tracker.start_generation()
+    assert tracker.bridge((1, 2), 5, NO_NODES) == 14

@@ -11,7 +11,7 @@ import pytest
 
 from topoevo.activations import ACTIVATIONS
 from topoevo.genome import CONNECTION_DTYPE, NODE_DTYPE, Genome, Role
-from topoevo.genome.shuffling import active_part, shuffled, shuffled_by_layer
+from topoevo.genome.shuffling import shuffled, shuffled_by_layer
 
 SHUFFLES = [shuffled, shuffled_by_layer]
 
@@ -46,7 +46,7 @@ def genome_of(edges, num_inputs, num_outputs, num_hidden):
 @pytest.mark.parametrize("seed", range(8))
 def test_the_active_part_computes_the_same(evolve, seed):
     genome = evolve(seed, p_remove=0.25)
-    part = active_part(genome)
+    part = genome.active_part()
     part.validate()
     assert part.complexity == genome.complexity
     assert len(part.connections) == part.complexity.connections + part.complexity.biases
@@ -65,13 +65,13 @@ def test_a_shuffled_genome_is_legal_and_repeatable(evolve, shuffle, seed):
     one.validate()
     assert genome.digest == before
     assert one.digest == two.digest != other.digest
-    assert (one.nodes == active_part(genome).nodes).all(), "ids, roles and activations stay"
-    assert set(graph_of(one, bias=True).edges) == set(graph_of(active_part(genome), bias=True).edges)
+    assert (one.nodes == genome.active_part().nodes).all(), "ids, roles and activations stay"
+    assert set(graph_of(one, bias=True).edges) == set(graph_of(genome.active_part(), bias=True).edges)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_degrees_layers_and_size_stay(evolve, seed):
-    genome = active_part(evolve(seed, num_mutations=80))
+    genome = evolve(seed, num_mutations=80).active_part()
     result = shuffled(genome, np.random.default_rng(seed))
     before, after = graph_of(genome), graph_of(result)
     assert dict(before.in_degree) == dict(after.in_degree)
@@ -85,7 +85,7 @@ def test_degrees_layers_and_size_stay(evolve, seed):
 
 def test_shuffling_really_mixes(evolve):
     """By far most connections have moved, in another way every time."""
-    genome = active_part(evolve(3, num_inputs=30, num_outputs=5, num_mutations=60))
+    genome = evolve(3, num_inputs=30, num_outputs=5, num_mutations=60).active_part()
     before = set(graph_of(genome).edges)
     results = [frozenset(graph_of(shuffled(genome, np.random.default_rng(s))).edges) for s in range(10)]
     assert np.mean([len(before & result) / len(before) for result in results]) < 0.5
@@ -119,7 +119,7 @@ def test_a_fully_connected_layer_cannot_be_shuffled():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_by_layer_keeps_the_layers_of_every_connection(evolve, seed):
-    genome = active_part(evolve(seed, num_mutations=80))
+    genome = evolve(seed, num_mutations=80).active_part()
     result = shuffled_by_layer(genome, np.random.default_rng(seed))
     layer = dict(zip(genome.nodes["id"].tolist(), genome.layers().tolist(), strict=True))
     joined = [Counter((layer[a], layer[b]) for a, b in graph_of(one).edges) for one in (genome, result)]

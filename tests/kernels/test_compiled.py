@@ -185,6 +185,22 @@ def test_what_does_not_fit_is_refused(evolve_network, make_batches, kernel_name:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["first", "second", "weight_sum"])
+def test_the_memory_of_another_network_is_refused(evolve_network, make_batches, compiled, name: str) -> None:
+    network = evolve_network(0, num_inputs=8, num_mutations=40)
+    batches = make_batches(0, network, classes=True, num_samples=70, batch_size=70)
+    state = OptimizerState.zeros(network.num_edges, 4)
+    state.steps = 3
+    state.add_to_average(network.weight)
+    setattr(state, name, getattr(state, name)[1:])
+    optimization = make_optimization("adam", lr=0.01, weight_averaging=0.5)
+    with pytest.raises(KernelError, match=f"{name}: the shape"):
+        compiled.train(
+            network, network.weight.copy(), Plasticity(np.ones(network.num_edges, np.bool_)), optimization, state,
+            batches, np.zeros(1, np.int32), Loss.CROSS_ENTROPY,
+        )  # fmt: skip
+
+
 def test_primitives_refuse_what_does_not_fit(evolve_network, compiled) -> None:
     network = evolve_network(0, num_inputs=8, num_mutations=40)
     weights, inputs = network.weight, np.ones((8, 70), np.float32)

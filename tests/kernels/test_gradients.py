@@ -86,10 +86,29 @@ def test_output_errors_are_derivatives(reference, loss: Loss) -> None:
         assert errors[place] == pytest.approx(numeric / 2e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 0.7])
+def test_errors_of_smoothed_labels_are_derivatives(reference, label_smoothing: float) -> None:
+    """Of the cross entropy with (1 - ε) onehot + ε / K, written out."""
+    rng = np.random.default_rng(0)
+    outputs, labels = rng.normal(0, 3, (4, 5)), rng.integers(0, 4, (1, 5))
+    targets = (1 - label_smoothing) * (np.arange(4)[:, None] == labels) + label_smoothing / 4
+
+    def total(outputs: np.ndarray) -> float:
+        return -float((targets * (outputs - np.log(np.exp(outputs).sum(axis=0)))).sum())
+
+    errors = reference.output_errors(Loss.CROSS_ENTROPY, outputs, labels, label_smoothing=label_smoothing)
+    for place in np.ndindex(4, 5):
+        change = np.zeros((4, 5))
+        change[place] = 1e-6
+        assert errors[place] == pytest.approx((total(outputs + change) - total(outputs - change)) / 2e-6, abs=1e-6)
+
+
 # -- autograd ---------------------------------------------------------------------------------------------------
 
 
-def gradient_by_autograd(network: Network, weights, inputs, targets, loss: Loss) -> np.ndarray:
+def gradient_by_autograd(
+    network: Network, weights, inputs, targets, loss: Loss, *, label_smoothing: float = 0.0
+) -> np.ndarray:
     """Gradient of the mean loss of a network written out node by node."""
     torch = pytest.importorskip("torch", reason="autograd is PyTorch's")
     functions = {
@@ -114,7 +133,8 @@ def gradient_by_autograd(network: Network, weights, inputs, targets, loss: Loss)
         nodes.append(functions[ACTIVATIONS_BY_CODE[code].name](z))
     outputs = torch.stack(nodes[-network.num_outputs :], dim=1)
     if loss is Loss.CROSS_ENTROPY:
-        mean = torch.nn.functional.cross_entropy(outputs, torch.tensor(targets[0]))
+        labels = torch.tensor(targets[0])
+        mean = torch.nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
     elif loss is Loss.CLASS_SQUARED_ERROR:
         mean = torch.nn.functional.mse_loss(outputs, torch.eye(network.num_outputs, dtype=torch.float64)[targets[0]])
     else:
@@ -136,9 +156,11 @@ def test_gradients_are_those_of_autograd(evolve_network, reference, activations,
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)  # where pi has more digits
 
 
-@pytest.mark.parametrize("loss", Loss)
+@pytest.mark.parametrize(("loss", "label_smoothing"), [*((loss, 0.0) for loss in Loss), (Loss.CROSS_ENTROPY, 0.2)])
 @pytest.mark.parametrize("activations", PALETTES, ids=str)
-def test_a_step_of_every_backend_follows_autograd(evolve_network, reference, compiled, activations, loss: Loss) -> None:
+def test_a_step_of_every_backend_follows_autograd(
+    evolve_network, reference, compiled, activations, loss: Loss, label_smoothing: float
+) -> None:
     """The loops have gradients of their own, beside the primitives."""
     network, weights, inputs, targets = samples_clear_of_kinks(evolve_network, reference, activations, loss, 1)
     weights = weights.astype(np.float32)
@@ -147,11 +169,14 @@ def test_a_step_of_every_backend_follows_autograd(evolve_network, reference, com
         targets[None].astype(np.int32 if loss.has_classes else np.float32),
         np.array([inputs.shape[1]], np.int32),
     )
-    expected = gradient_by_autograd(network, weights.astype(np.float64), inputs, targets, loss)
+    expected = gradient_by_autograd(
+        network, weights.astype(np.float64), inputs, targets, loss, label_smoothing=label_smoothing
+    )
+    optimization = make_optimization("sgd", lr=1.0, label_smoothing=label_smoothing)
     for kernel in (reference, compiled, load_kernel("torch")):
         after = weights.copy()
         kernel.train(
-            network, after, Plasticity(np.ones(network.num_edges, np.bool_)), make_optimization("sgd", lr=1.0),
+            network, after, Plasticity(np.ones(network.num_edges, np.bool_)), optimization,
             OptimizerState.zeros(network.num_edges), batches, np.zeros(1, np.int32), loss,
         )  # fmt: skip
         scale = max(1.0, np.abs(expected).max(initial=0.0))

@@ -99,6 +99,18 @@ def test_the_length_of_a_falling_learning_rate_cannot_change(programs):
     assert "has finished its 1 epoch" in finished and "epochs" not in finished.split("its 1")[1]
 
 
+def test_the_length_of_a_training_that_averages_cannot_change(programs):
+    programs.wlnn(*SMALL, "--num_epochs", 1, "--weight_averaging", 0.5, "--out_dir", "r")
+    assert "weight_averaging 0.5" in programs.topoevo("resume", "r", "--num_epochs", 2, expect=2).err
+
+
+def test_smoothing_of_labels_that_are_none_is_told(programs):
+    words = ("--dataset", "sine", "--num_generations", 0, "--num_epochs", 1, "--out_dir", "r")
+    sentence = "label_smoothing 0.1 has no effect with sine, which has no classes"
+    assert sentence in programs.wlnn(*words, "--label_smoothing", 0.1).out
+    assert sentence not in programs.wlnn(*words, "--overwrite_output").out
+
+
 def test_a_network_file_is_trained_further(shared_run, programs):
     run, _ = whole_run(shared_run)
     words = (MLP.parent / "mnist-none.yaml", "--network", run, "--dataset", "digits", "--input_scaling", "center")

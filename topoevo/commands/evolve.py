@@ -17,7 +17,7 @@ from topoevo.experiment.data import (
     resumable_settings,
 )
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
-from topoevo.experiment.idle import find_idle
+from topoevo.experiment.idle import find_idle, idle_with_targets
 from topoevo.experiment.params import Params, load_params
 from topoevo.tasks.task import Task
 
@@ -86,7 +86,8 @@ def resume_command(words: list[str], prog: str) -> int:
     if words and words[0] in ("-h", "--help"):
         print(f"usage: {prog} RUN [--<setting> <value> ...]\n\nGo on with the run in the folder RUN.")
         print(f"\nSettings that may change: {', '.join(resumable_settings(Params()))}.")
-        print("Without evolution: num_epochs instead of num_generations, if lr_schedule is constant.")
+        print("Without evolution: num_epochs instead of num_generations, if lr_schedule is constant and")
+        print("weight_averaging is 0.")
         return 0
     raise ParamsError("which run? Give its folder: topoevo resume logs/<run> [--num_generations N | --num_epochs N]")
 
@@ -129,6 +130,9 @@ def _prepared(
     try:
         task = load_task_of(params, on_progress)
         check_task(params, task)
+        if on_progress is not None and isinstance(task, Task):
+            for words in idle_with_targets(params, task):
+                on_progress(words)
         if len(problems) == num_before:
             founder = make_founder(params, task, None if network is None else network.genome)
     except TopoevoError as error:
@@ -253,10 +257,10 @@ def _check_resumable(before: Params, changed: list[str]) -> None:
     problems = []
     for name in changed:
         if name == "num_epochs" and not before.evolves and name not in allowed:
-            problems.append(
-                f"--num_epochs: cannot change when a run goes on with lr_schedule {before.lr_schedule}, since the"
-                " learning rate of every step depends on it"
-            )
+            why = f"lr_schedule {before.lr_schedule}, since the learning rate of every step depends on it"
+            if before.lr_schedule == "constant":
+                why = f"weight_averaging {before.weight_averaging:g}, since what is averaged depends on it"
+            problems.append(f"--num_epochs: cannot change when a run goes on with {why}")
         elif name not in allowed:
             problems.append(
                 f"--{name}: cannot change when a run goes on; start a new run, or change only {', '.join(allowed)}"

@@ -82,7 +82,7 @@ def _train_on_samples(network: TrainedNetwork, path: str, overrides: dict[str, A
     """A training without evolution that begins with the file's weights."""
     from topoevo.experiment.data import check_task, load_samples_of
     from topoevo.experiment.founder import make_founder
-    from topoevo.experiment.idle import find_idle
+    from topoevo.experiment.idle import find_idle, idle_with_targets
     from topoevo.experiment.learning_facts import adopt_feedback, feedback_of
     from topoevo.experiment.training import Training
     from topoevo.reporting import ConsoleObserver
@@ -103,6 +103,8 @@ def _train_on_samples(network: TrainedNetwork, path: str, overrides: dict[str, A
     console.on_message(f"loading {params.dataset} ...")
     task = load_samples_of(params, console.on_message)
     check_task(params, task)
+    for words in idle_with_targets(params, task):
+        console.on_message(words)
     founder = make_founder(params, task, network.file.genome)
     params, words = adopt_feedback(params, network.file.genome, network.file.facts, network.file.feedback)
     if words:

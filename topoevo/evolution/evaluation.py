@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.variation.evidence import Evidence
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -30,6 +32,12 @@ class Evaluation:
         Duration in the worker.
     failure
         What went wrong, or None.
+    removed
+        Which connection genes learning has removed, bool [num_connections]; None if it removes none. The individual
+        goes on without them.
+    evidence
+        What learning saw, for operators that ask for it; None if nobody does, or the learning rule sees nothing. About
+        the network without the genes that were removed.
     """
 
     reward: float
@@ -38,6 +46,8 @@ class Evaluation:
     weights: NDArray[np.float32] | None
     seconds: float
     failure: str | None = None
+    removed: NDArray[np.bool_] | None = None
+    evidence: Evidence | None = None
 
     @staticmethod
     def failed(reason: str, seconds: float) -> Evaluation:
@@ -47,12 +57,22 @@ class Evaluation:
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         # Weights as plain bytes: three times as fast, for everyone in every generation.
         weights = None if self.weights is None else self.weights.astype(np.float32, copy=False).tobytes()
-        return _from_bytes, (self.reward, self.best_reward, self.accuracy, weights, self.seconds, self.failure)
+        removed = None if self.removed is None else self.removed.tobytes()
+        scores = self.reward, self.best_reward, self.accuracy, self.seconds, self.failure
+        return _from_bytes, (weights, removed, self.evidence, *scores)
 
 
 def _from_bytes(
-    reward: float, best_reward: float, accuracy: float | None, weights: bytes | None, *others: Any
+    weights: bytes | None,
+    removed: bytes | None,
+    evidence: Evidence | None,
+    reward: float,
+    best_reward: float,
+    accuracy: float | None,
+    seconds: float,
+    failure: str | None,
 ) -> Evaluation:
-    """The evaluation whose weights lay in memory like this, on a machine of the same kind."""
+    """The evaluation whose arrays lay in memory like this, on a machine of the same kind."""
     array = None if weights is None else np.frombuffer(weights, np.float32)
-    return Evaluation(reward, best_reward, accuracy, array, *others)
+    mask = None if removed is None else np.frombuffer(removed, np.bool_)
+    return Evaluation(reward, best_reward, accuracy, array, seconds, failure, mask, evidence)

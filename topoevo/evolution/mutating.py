@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from topoevo.genome import Genome, InnovationTracker
-from topoevo.variation import Mutation
+from topoevo.variation import Evidence, InformedMutation, Mutation
 
 
 def mutate(
@@ -18,6 +18,7 @@ def mutate(
     num_mutations: int,
     tracker: InnovationTracker,
     rng: np.random.Generator,
+    evidence: Evidence | None = None,
 ) -> tuple[Genome, tuple[str, ...]]:
     """Return a mutated genome and the names of the operators that changed it.
 
@@ -34,6 +35,8 @@ def mutate(
         How many are done one after the other.
     tracker, rng
         Innovation numbers and generator of the child.
+    evidence
+        What learning saw of `genome`; without it, operators that are led by it find no legal place.
     """
     applied: list[str] = []
     # A list, since looking an operator up in a dictionary means to hash all its options.
@@ -44,7 +47,10 @@ def mutate(
             # As `rng.choice` draws, ten times faster.
             drawn = bisect_right(_cumulative(tuple([p for _, p in candidates])), rng.random())
             chosen, _ = candidates[drawn]
-            mutated = chosen(genome, tracker, rng)
+            if isinstance(chosen, InformedMutation):
+                mutated = chosen(genome, tracker, rng, evidence)
+            else:
+                mutated = chosen(genome, tracker, rng)
             if mutated is not None:
                 genome = mutated
                 applied.append(chosen.name)

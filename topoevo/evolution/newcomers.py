@@ -10,6 +10,7 @@ import numpy as np
 
 from topoevo.evolution.mutating import mutate
 from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome.dense import layered_genome
 from topoevo.variation import Mutation
 
 
@@ -69,6 +70,55 @@ class RandomNetworks:
         )
         num_nodes = int(rng.binomial(genome.complexity.connections, self.p_add_node))
         return mutate(genome, {self.add_node: 1.0}, num_nodes, tracker, rng)
+
+
+@dataclass(frozen=True)
+class LayeredNetworks:
+    """Fully connected networks with one or two hidden layers of random size, for learning to prune.
+
+    Parameters
+    ----------
+    num_inputs, num_outputs
+        Of the task.
+    num_hidden
+        Smallest and largest size of the first hidden layer, which is drawn evenly on a logarithmic scale. A second one
+        has half of it.
+    p_second_layer
+        Probability of a second layer.
+    p_direct
+        Probability of each connection from an input to an output.
+    activations
+        Names that hidden nodes draw from.
+    output_activation, bias
+        See `topoevo.genome.dense.layered_genome`.
+    """
+
+    num_inputs: int
+    num_outputs: int
+    num_hidden: tuple[int, ...]
+    p_second_layer: float
+    p_direct: float
+    activations: tuple[str, ...]
+    output_activation: str
+    bias: bool = False
+
+    def draw(self, tracker: InnovationTracker, rng: np.random.Generator) -> tuple[Genome, tuple[str, ...]]:
+        """Return a layered genome; see `Newcomers`."""
+        smallest, largest = self.num_hidden
+        size = int(smallest * ((largest + 1) / smallest) ** rng.random())
+        layers = (size, max(size // 2, 1)) if rng.random() < self.p_second_layer else (size,)
+        genome = layered_genome(
+            self.num_inputs,
+            layers,
+            self.num_outputs,
+            p_direct=self.p_direct,
+            activations=self.activations,
+            output_activation=self.output_activation,
+            bias=self.bias,
+            tracker=tracker,
+            rng=rng,
+        )
+        return genome, ()
 
 
 @dataclass(frozen=True)

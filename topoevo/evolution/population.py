@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ class Individual:
         The last evaluation, or None.
     founded
         Generation in which its line of descent began, with a network that has no parents.
+    parent_reward
+        Reward for which the parent was chosen; None if there is no parent, or it has failed.
     """
 
     id: int
@@ -43,6 +45,7 @@ class Individual:
     genome: Genome
     evaluation: Evaluation | None = None
     founded: int = 0
+    parent_reward: float | None = None
 
     @property
     def reward(self) -> float:
@@ -55,10 +58,15 @@ class Individual:
         return self.evaluation is not None and self.evaluation.failure is not None
 
     def evaluated(self, evaluation: Evaluation) -> Individual:
-        """Return this individual with an evaluation."""
+        """Return this individual with an evaluation, and without the genes that learning has removed."""
+        genome, removed = self.genome, evaluation.removed
+        if removed is not None:
+            weights = None if evaluation.weights is None else evaluation.weights[~removed]
+            evaluation = replace(evaluation, weights=weights, removed=None)
+            genome = genome.with_only(~removed)
         # Half the time of `dataclasses.replace`.
         return Individual(
-            self.id, self.parents, self.born, self.operators, self.genome, evaluation, founded=self.founded
+            self.id, self.parents, self.born, self.operators, genome, evaluation, self.founded, self.parent_reward
         )
 
 

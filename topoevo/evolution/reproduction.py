@@ -1,14 +1,15 @@
-"""From one generation to the next: culling, elites, tournaments, mutation, newcomers."""
+"""From one generation to the next: islands, culling, elites, tournaments, mutation, newcomers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.evolution.islands import Islands, fraction_of
 from topoevo.evolution.mutating import mutate
 from topoevo.evolution.newcomers import Newcomers
 from topoevo.evolution.population import Individual, Population
@@ -37,7 +38,10 @@ class Reproduction:
     inherit_weights
         Whether trained weights are passed on (Lamarck); otherwise every evaluation draws new ones.
     newcomers, num_newcomers
-        Networks without parents that take the last places of every generation, and how many of them.
+        Networks without parents that take the last places of every generation, and how many of them; not with several
+        islands.
+    num_islands, migration_every
+        Parts of the population that breed apart, and generations between migrations; see `Islands`.
     """
 
     mutations: Mapping[Mutation, float]
@@ -48,6 +52,13 @@ class Reproduction:
     inherit_weights: bool
     newcomers: Newcomers | None = None
     num_newcomers: int = 0
+    num_islands: int = 1
+    migration_every: int = 0
+
+    def drawing(self, probabilities: Mapping[str, float]) -> Reproduction:
+        """Return the same with other probabilities of operators, by name; newcomers are made as before."""
+        mutations = {one: probabilities[one.name] for one in self.mutations if one.name in probabilities}
+        return replace(self, mutations=mutations)
 
     def next_generation(
         self, population: Population, order: NDArray[np.int64], *, tracker: InnovationTracker, seed: int, next_id: int
@@ -69,25 +80,31 @@ class Reproduction:
         """
         tracker.start_generation()
         size = len(population.members)
-        ranked = [population.members[index] for index in order]
-        num_elites = fraction_of(size, self.elite_ratio)
-        breeding = ranked[: max(size - fraction_of(size, self.cull_ratio), 1)]
         generation = population.generation + 1
-        members = [
-            Individual(
-                elite.id, elite.parents, elite.born, elite.operators, self.passed_on(elite), founded=elite.founded
-            )
-            for elite in ranked[:num_elites]
-        ]
+        islands = Islands.of(size, self.num_islands, self.elite_ratio, self.migration_every)
+        ranked = [self._ranked(population, order, islands, island) for island in range(self.num_islands)]
+        members = [self._unchanged(elite) for part in ranked for elite in part[: islands.num_elites]]
+        num_elites = len(members)
         num_newcomers = 0 if self.newcomers is None else self.num_newcomers
         indices = range(num_elites, size - num_newcomers)
         addressed = generators(seed, Stream.REPRODUCTION, generation, indices)
         for index, rng in zip(indices, addressed, strict=True):
-            parent = breeding[tournament(len(breeding), self.tournament_size, rng)]
-            genome, operators = mutate(self.passed_on(parent), self.mutations, self.num_mutations, tracker, rng)
+            island = islands.island(generation, index)
+            origin = islands.origin(generation, index)
+            if origin is None:
+                parent, genome, operators = self._child(ranked[island], tracker, rng)
+            else:
+                parent = ranked[origin][0]
+                genome, operators = self.passed_on(parent), ()
             members.append(
                 Individual(
-                    next_id + index - num_elites, (parent.id,), generation, operators, genome, founded=parent.founded
+                    next_id + index - num_elites,
+                    (parent.id,),
+                    generation,
+                    operators,
+                    genome,
+                    founded=parent.founded,
+                    parent_reward=parent.reward if isfinite(parent.reward) else None,
                 )
             )
         for index in range(size - num_newcomers, size):
@@ -99,17 +116,43 @@ class Reproduction:
             )
         return Population(generation, tuple(members))
 
+    def _ranked(
+        self, population: Population, order: NDArray[np.int64], islands: Islands, island: int
+    ) -> list[Individual]:
+        """Those who live on an island, from best to worst."""
+        here = set(islands.members(population.generation, island))
+        return [population.members[place] for place in order if int(place) in here]
+
+    def _unchanged(self, elite: Individual) -> Individual:
+        """An individual that goes on, not evaluated."""
+        return Individual(
+            elite.id,
+            elite.parents,
+            elite.born,
+            elite.operators,
+            self.passed_on(elite),
+            founded=elite.founded,
+            parent_reward=elite.parent_reward,
+        )
+
+    def _child(
+        self, ranked: list[Individual], tracker: InnovationTracker, rng: np.random.Generator
+    ) -> tuple[Individual, Genome, tuple[str, ...]]:
+        """A parent from an island, a mutated copy of it, and how it was mutated."""
+        num_breeding = max(len(ranked) - fraction_of(len(ranked), self.cull_ratio), 1)
+        parent = ranked[tournament(num_breeding, self.tournament_size, rng)]
+        evidence = None if parent.evaluation is None else parent.evaluation.evidence
+        genome, operators = mutate(
+            self.passed_on(parent), self.mutations, self.num_mutations, tracker, rng, evidence=evidence
+        )
+        return parent, genome, operators
+
     def passed_on(self, individual: Individual) -> Genome:
         """Return the genome that an individual hands to the next generation."""
         evaluation = individual.evaluation
         if not self.inherit_weights or evaluation is None or evaluation.weights is None:
             return individual.genome
         return individual.genome.with_weights(evaluation.weights)
-
-
-def fraction_of(size: int, ratio: float) -> int:
-    """Return the whole individuals in a fraction of a population: 29 for .29 of 100, although .29 * 100 < 29."""
-    return math.floor(ratio * size + 1e-9)
 
 
 def initial_population(size: int, newcomers: Newcomers, *, tracker: InnovationTracker, seed: int) -> Population:

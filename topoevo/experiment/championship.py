@@ -85,7 +85,8 @@ class Championship:
         """Train the generation's best once more on fresh random numbers; crown it if it is still better.
 
         Without the second training, the champion would be the luckiest instead of the best. Where weights evolve and
-        nothing is learned, the candidate keeps its weights.
+        nothing is learned, the candidate keeps its weights. Where samples that are held out have made its reward, it is
+        crowned with the weights that were judged.
 
         Parameters
         ----------
@@ -104,6 +105,10 @@ class Championship:
             return
         self.confirmed |= {candidate.genome.digest}
         generation = population.generation
+        if self._params.reward_data != "training":
+            assert evaluation.weights is not None
+            self._challenge(replace(candidate, genome=candidate.genome.with_weights(evaluation.weights)), generation)
+            return
         shared = self._problem.shared(Stream.CONFIRMATION, generation)
         again = confirm(candidate.genome, shared, generation=generation, index=CONFIRMING)
         if again.failure or again.weights is None:
@@ -112,6 +117,12 @@ class Championship:
             return
         trained = replace(candidate, genome=candidate.genome.with_weights(again.weights))
         score = self._problem.confirmed(trained.genome, again, load_kernel(self._params.kernel_name))
+        self._challenge(trained, generation, score)
+
+    def _challenge(self, trained: Individual, generation: int, score: TaskScore | None = None) -> None:
+        """Crown an individual if it is better than the champion; without a score, it is scored on training samples."""
+        if score is None:
+            score = self._problem.score("train", trained.genome, load_kernel(self._params.kernel_name))
         contender = self._scored(Champion(trained, generation, train=score))
         if self.champion is None or contender.selection_reward > self.champion.selection_reward:
             self.champion = contender

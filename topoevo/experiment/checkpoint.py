@@ -6,19 +6,20 @@ Random numbers are addressed (`topoevo.seeds`), so no generator is saved.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from topoevo.activations import ACTIVATIONS_BY_CODE, activation_codes
 from topoevo.errors import CheckpointError, GenomeError, UnknownNameError
 from topoevo.evolution import Individual, Population
+from topoevo.evolution.credit import Credit, Standing
 from topoevo.experiment.archive import Entry, read_archive, read_last_state, write_state
-from topoevo.experiment.records import Champion, TaskScore
+from topoevo.experiment.front import Front
+from topoevo.experiment.records import Champion
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.genome.genes import CONNECTION_DTYPE, NODE_DTYPE
 
@@ -50,6 +51,10 @@ class Checkpoint:
         JSON values that must be the same when the run goes on: settings, and where the data comes from.
     founder
         Genome whose mutated copies newcomers are; None if there are no newcomers, or random ones.
+    front
+        Best network of each size so far; None where one size is evolved.
+    standings
+        Mutation operators so far, by name; empty in checkpoints of earlier versions.
     """
 
     population: Population
@@ -61,6 +66,8 @@ class Checkpoint:
     digest: str
     origin: dict[str, Any]
     founder: Genome | None = None
+    front: Front | None = None
+    standings: Mapping[str, Standing] = field(default_factory=dict)
 
     @property
     def num_done(self) -> int:
@@ -97,14 +104,23 @@ class Checkpoint:
             "confirmed": sorted(self.confirmed),
             "has_founder": self.founder is not None,
             "champion": None,
+            "standings": {name: asdict(one) for name, one in self.standings.items()},
         }
         if self.founder is not None:
             individuals.append(Individual(0, (), 0, (), self.founder))
         if self.champion is not None:
             individuals.append(self.champion.individual)
-            meta["champion"] = {
-                "generation": self.champion.generation,
-                **{part: _score_fields(getattr(self.champion, part)) for part in ("train", "validation", "test")},
+            meta["champion"] = champion_fields(self.champion)
+        if self.front is not None:
+            networks, champions = self.front.networks, self.front.champions
+            individuals += [one.individual for one in networks]
+            meta["front"] = {
+                "sizes": self.front.sizes,
+                "reference_loss": self.front.reference_loss,
+                "networks": [
+                    {**champion_fields(one), "sizes": [size for size in champions if champions[size] is one]}
+                    for one in networks
+                ],
             }
         meta["individuals"] = [
             {
@@ -113,6 +129,7 @@ class Checkpoint:
                 "born": one.born,
                 "operators": one.operators,
                 "founded": one.founded,
+                "parent_reward": one.parent_reward,
             }
             for one in individuals
         ]
@@ -129,21 +146,23 @@ class Checkpoint:
             If it is damaged, or something else.
         """
         arrays, content = read_archive(path, FORMAT, VERSION)
-        meta = checked(_Meta, content)
+        meta = checked(Meta, content)
         genomes = read_genomes(arrays, meta.activations)
         _check_counters(genomes, meta)
         individuals = [
-            Individual(one.id, tuple(one.parents), one.born, tuple(one.operators), genome, founded=one.founded)
+            Individual(
+                one.id,
+                tuple(one.parents),
+                one.born,
+                tuple(one.operators),
+                genome,
+                founded=one.founded,
+                parent_reward=one.parent_reward,
+            )
             for one, genome in zip(meta.individuals, genomes, strict=True)
         ]
-        champion = None
-        if meta.champion is not None:
-            train, validation, test = (
-                None if score is None else TaskScore(**score.model_dump())
-                for score in (meta.champion.train, meta.champion.validation, meta.champion.test)
-            )
-            assert train is not None
-            champion = Champion(individuals.pop(), meta.champion.generation, train, validation, test)
+        front = None if meta.front is None else front_of(meta.front, individuals)
+        champion = None if meta.champion is None else champion_of(meta.champion, individuals.pop())
         founder = individuals.pop().genome if meta.has_founder else None
         return Checkpoint(
             Population(meta.generation, tuple(individuals)),
@@ -155,6 +174,11 @@ class Checkpoint:
             meta.digest,
             meta.origin.model_dump(),
             founder,
+            front,
+            {
+                name: Standing(one.probability, Credit(**one.credit.model_dump()), one.quality)
+                for name, one in meta.standings.items()
+            },
         )
 
     @staticmethod
@@ -176,93 +200,10 @@ class Checkpoint:
         return read_last_state(folder, PREFIX, Checkpoint.read, on_damaged)
 
 
-# -- what the JSON of a checkpoint may say ------------------------------------------------------------------------
-
-Count = Annotated[int, Field(ge=0, le=2**62)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Checked(BaseModel):
-    """Values of exactly the right type; keys that later versions add are passed over."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-
-class Origin(Checked):
-    """What must be the same when a run goes on; compared, never used."""
-
-    settings: dict[str, Any]
-    data: dict[str, Any]
-
-
-class _Score(Checked):
-    """A score."""
-
-    reward: float
-    accuracy: float | None
-    rmse: float | None = None
-    best_reward: float | None = None
-    measures: dict[str, float] = {}
-
-
-class _Champion(Checked):
-    """Where the champion, whose genes are the last, comes from."""
-
-    generation: Count
-    train: _Score
-    validation: _Score | None
-    test: _Score | None
-
-
-class _Individual(Checked):
-    """An individual without its genes."""
-
-    id: Count
-    parents: list[Count]
-    born: Count
-    operators: list[str]
-    founded: Count = 0
-
-
-class _Meta(Checked):
-    """All that is not an array."""
-
-    generation: Count
-    activations: list[str]
-    next_node: Annotated[int, Field(ge=0, le=2**31)]
-    next_innovation: Annotated[int, Field(ge=0, le=2**31)]
-    num_evaluations: Count
-    seconds: Seconds
-    digest: str
-    origin: Origin
-    confirmed: list[str]
-    has_founder: bool = False
-    champion: _Champion | None
-    individuals: list[_Individual]
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def checked(model: type[_Model], content: Mapping[str, Any]) -> _Model:
-    """Return JSON values as a model.
-
-    Raises
-    ------
-    CheckpointError
-        If they are none; names the first that is wrong.
-    """
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise CheckpointError(f"has no valid {place or 'content'}: {first['msg']}") from None
-
-
-def _check_counters(genomes: Sequence[Genome], meta: _Meta) -> None:
+def _check_counters(genomes: Sequence[Genome], meta: Meta) -> None:
     """Raise unless there is a genome for everybody, all for one task, and new ids and numbers will be new."""
     num_alive = len(meta.individuals) - (meta.champion is not None) - meta.has_founder
+    num_alive -= 0 if meta.front is None else len(meta.front.networks)
     if len(genomes) != len(meta.individuals) or num_alive < 1:
         raise CheckpointError(f"has {len(genomes)} genomes of {len(meta.individuals)} individuals")
     if len({(genome.num_inputs, genome.num_outputs) for genome in genomes}) > 1:
@@ -271,11 +212,6 @@ def _check_counters(genomes: Sequence[Genome], meta: _Meta) -> None:
     last_innovation = max(int(genome.connections["innovation"].max(initial=-1)) for genome in genomes)
     if last_node >= meta.next_node or last_innovation >= meta.next_innovation:
         raise CheckpointError("has genes that are newer than its counters")
-
-
-def _score_fields(score: TaskScore | None) -> dict[str, Any] | None:
-    """A score as JSON."""
-    return None if score is None else asdict(score)
 
 
 # -- genes --------------------------------------------------------------------------------------------------------

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topoevo.activations import ACTIVATIONS
-from topoevo.evolution.reproduction import fraction_of
+from topoevo.evolution.islands import fraction_of
 from topoevo.experiment import backends
 from topoevo.kernels import obstacle
 from topoevo.learning import LEARNING_RULES
@@ -56,6 +57,21 @@ def find_contradictions(settings: Settings) -> list[Contradiction]:
     return [*evolution, *(found for part in parts for found in part)]
 
 
+def lack_of_evidence(settings: Settings) -> str | None:
+    """Return why learning shows operators nothing that they could be led by, in words, or None if it does.
+
+    Parameters
+    ----------
+    settings
+        Values, each legal by itself.
+    """
+    if settings.is_weight_agnostic:
+        return "shared_weights, where nothing is learned"
+    if not LEARNING_RULES[settings.learning_rule].gives_evidence:
+        return f"learning_rule {settings.learning_rule}, which gives no evidence"
+    return None
+
+
 def find_source_contradictions(path: Path | None, overrides: Mapping[str, object]) -> list[Contradiction]:
     """Return what does not go together in the way settings were given, whatever their values.
 
@@ -89,21 +105,41 @@ def find_source_contradictions(path: Path | None, overrides: Mapping[str, object
 
 def _evolution(settings: Settings) -> Iterator[Contradiction]:
     """Of populations and their reproduction."""
-    size = settings.population_size
+    yield from _informed(settings)
+    yield from _ranges(settings)
+    size, place = settings.population_size, ""
+    num_islands = len(settings.front_connections or range(settings.num_islands))
+    if num_islands > 1:
+        asked = "num_islands" if settings.front_connections is None else "front_connections"
+        if size % num_islands:
+            yield Contradiction(
+                (asked, "population_size"),
+                f"population_size {size} is not allowed with {num_islands} islands ({asked}), must be a multiple of"
+                f" {num_islands}",
+            )
+            return
+        if settings.num_newcomers:
+            yield Contradiction(
+                ("num_newcomers", asked),
+                f"num_newcomers {settings.num_newcomers} is not allowed with {num_islands} islands ({asked}), both keep"
+                " a population from becoming one family; leave one out",
+            )
+        size //= num_islands
+        place = f" on each of {num_islands} islands"
     num_culled, num_elites = fraction_of(size, settings.cull_ratio), fraction_of(size, settings.elite_ratio)
     if size < 2:
         yield Contradiction(
             ("population_size",),
-            f"population_size {size} is not allowed, must be at least 2 (or num_generations must be 0: one network is"
-            " trained without evolution)",
+            f"population_size {settings.population_size} is not allowed, must be at least {2 * num_islands} (or"
+            " num_generations must be 0: one network is trained without evolution)",
         )
         return
     if settings.tournament_size > size - num_culled:
         yield Contradiction(
             ("tournament_size", "population_size", "cull_ratio"),
-            f"tournament_size {settings.tournament_size} is not allowed with population_size {size} and cull_ratio "
-            f"{settings.cull_ratio:g}, which leave {size - num_culled} to breed; must be at most"
-            f" {size - num_culled}",
+            f"tournament_size {settings.tournament_size} is not allowed with population_size"
+            f" {settings.population_size} and cull_ratio {settings.cull_ratio:g}, which leave {size - num_culled} to"
+            f" breed{place}; must be at most {size - num_culled}",
         )
     if num_elites > size - num_culled:
         yield Contradiction(
@@ -130,6 +166,14 @@ def _evolution(settings: Settings) -> Iterator[Contradiction]:
             f"{', '.join(probabilities)} are all 0, at least one must be above 0"
             " (or num_mutations_per_generation must be 0)",
         )
+    drawn = [name for name in MUTATIONS if getattr(settings, f"p_{name}") > 0]
+    reason = lack_of_evidence(settings) if settings.num_mutations_per_generation > 0 else None
+    if reason is not None and drawn and all(MUTATIONS[name].needs_evidence for name in drawn):
+        names = [f"p_{name}" for name in drawn]
+        yield Contradiction(
+            tuple(names),
+            f"{', '.join(names)} above 0 alone is not allowed with {reason}; another p_ must be above 0",
+        )
     p_mutate_weights = getattr(settings, "p_mutate_weights", 0.0)
     if p_mutate_weights > 0 and not settings.inherit_weights and not settings.is_weight_agnostic:
         yield Contradiction(
@@ -137,6 +181,77 @@ def _evolution(settings: Settings) -> Iterator[Contradiction]:
             f"p_mutate_weights {p_mutate_weights:g} is not allowed with inherit_weights false, where every evaluation"
             " draws new weights",
         )
+
+
+def _informed(settings: Settings) -> Iterator[Contradiction]:
+    """Of pruning, of what makes rewards, and of several sizes at once."""
+    front = settings.front_connections
+    if front is not None and (not front or front[0] < 1 or any(a >= b for a, b in pairwise(front))):
+        yield Contradiction(
+            ("front_connections",),
+            f"front_connections {list(front)} is not allowed, must be one or more whole numbers, at least 1, ascending",
+        )
+    for name, nothing in (("max_connections", None), ("num_islands", 1)):
+        value = getattr(settings, name)
+        if front is not None and value != nothing:
+            yield Contradiction(
+                (name, "front_connections"),
+                f"{name} {value} is not allowed with front_connections, which says what islands there are and how large"
+                " their networks are; leave it out",
+            )
+    if front is not None and settings.pruning == "none":
+        yield Contradiction(
+            ("front_connections", "pruning"),
+            "front_connections needs pruning; must be fisher or magnitude",
+        )
+    if settings.pruning != "none" and front is None and settings.max_connections is None:
+        yield Contradiction(
+            ("pruning",),
+            f"pruning {settings.pruning} is not allowed without max_connections, which says how many connections stay",
+        )
+    hidden = settings.initial_hidden_nodes
+    if hidden is not None and (len(hidden) != 2 or not 1 <= hidden[0] <= hidden[1]):
+        yield Contradiction(
+            ("initial_hidden_nodes",),
+            f"initial_hidden_nodes {list(hidden)} is not allowed, must be two whole numbers, at least 1, ascending",
+        )
+    is_dense = settings.initial_networks == "dense"
+    if is_dense and settings.pruning == "none":
+        yield Contradiction(
+            ("initial_networks", "pruning"),
+            "initial_networks dense is not allowed with pruning none, which leaves them fully connected; must be fisher"
+            " or magnitude",
+        )
+    for name in ("hidden_layers", "network"):
+        if is_dense and getattr(settings, name) is not None:
+            yield Contradiction(
+                ("initial_networks", name),
+                f"initial_networks dense and {name} are not allowed together, both say what the first networks are",
+            )
+    if settings.reward_data != "training" and settings.validation_ratio == 0.0:
+        yield Contradiction(
+            ("reward_data", "validation_ratio"),
+            f"reward_data {settings.reward_data} is not allowed with validation_ratio 0, which holds no samples out;"
+            " must be above 0",
+        )
+    if not settings.train_elites and (settings.reward_data == "training" or not settings.inherit_weights):
+        yield Contradiction(
+            ("train_elites", "reward_data", "inherit_weights"),
+            "train_elites false is not allowed without inherit_weights true and reward_data validation or both: an"
+            " elite that is not trained needs weights, and samples that judge them",
+        )
+
+
+def _ranges(settings: Settings) -> Iterator[Contradiction]:
+    """Of options of operators that are the ends of a range."""
+    for name in type(settings).model_fields:
+        largest = f"{name.removesuffix('_min')}_max"
+        if name.endswith("_min") and hasattr(settings, largest):
+            low, high = getattr(settings, name), getattr(settings, largest)
+            if low > high:
+                yield Contradiction(
+                    (name, largest), f"{name} {low:g} is not allowed with {largest} {high:g}, must be at most {high:g}"
+                )
 
 
 def _no_evolution(settings: Settings) -> Iterator[Contradiction]:
@@ -200,6 +315,12 @@ def _training(settings: Settings) -> Iterator[Contradiction]:
         problem = flatness_problem(rule, hidden, {settings.output_activation}, only_outputs=settings.train_only_outputs)
         if problem is not None:
             yield problem
+    if settings.pruning == "fisher" and not rule.gives_evidence:
+        yield Contradiction(
+            ("pruning", "learning_rule"),
+            f"pruning fisher is not allowed with learning_rule {settings.learning_rule}, which sees no gradients; must"
+            " be magnitude or none",
+        )
     candidates = getattr(settings, "evolution_strategy_num_candidates", 0)
     is_antithetic = getattr(settings, "evolution_strategy_antithetic", False)
     if settings.learning_rule == "evolution_strategy" and is_antithetic and candidates % 2:
@@ -323,7 +444,15 @@ def _environment(settings: Settings) -> Iterator[Contradiction]:
             f" says how good a network was, not what it should have done; must be one of {', '.join(able)}"
             " (run_wann.py needs no rule)",
         )
-    for name, nothing in (("validation_ratio", 0.0), ("num_samples", None), ("final_epochs", 0), ("control", "none")):
+    for name, nothing in (
+        ("validation_ratio", 0.0),
+        ("num_samples", None),
+        ("final_epochs", 0),
+        ("control", "none"),
+        ("pruning", "none"),
+        ("reward_data", "training"),
+        ("initial_networks", "sparse"),
+    ):
         value = getattr(settings, name)
         if value != nothing:
             yield Contradiction(

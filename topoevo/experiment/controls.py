@@ -14,16 +14,17 @@ from topoevo.errors import ParamsError
 from topoevo.evolution import Evaluation
 from topoevo.evolution.mutating import mutate
 from topoevo.evolution.reproduction import initial_population
-from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
+from topoevo.experiment.evaluators import DatasetEvaluator
 from topoevo.experiment.experiment import Interrupted
-from topoevo.experiment.founder import random_networks
+from topoevo.experiment.founder import sparse_networks
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import TaskScore
+from topoevo.experiment.shared_data import TaskData
 from topoevo.experiment.workers import Workers
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.genome.genes import BIAS, UNSET
-from topoevo.genome.shuffling import active_part, shuffled, shuffled_by_layer
+from topoevo.genome.shuffling import shuffled, shuffled_by_layer
 from topoevo.seeds import Stream, generator
 from topoevo.tasks.task import Task
 from topoevo.variation import MUTATIONS, Mutation
@@ -39,7 +40,8 @@ def random_network(champion: Genome, params: Params, rng: np.random.Generator) -
 
     It begins like the networks of a run: random connections from inputs to outputs, at most as many as the champion
     has, some of them split. Then the run's own mutations are drawn with the run's probabilities; one that would lead
-    past the champion's number of connections is not made. Where removing goes faster than adding, mutations that lead
+    past the champion's number of connections is not made; mutations that are led by evidence are left
+    out. Where removing goes faster than adding, mutations that lead
     away from that number are not made any more after 10 mutations a connection, and after 100 there is an end.
 
     Parameters
@@ -53,12 +55,18 @@ def random_network(champion: Genome, params: Params, rng: np.random.Generator) -
     """
     wanted = champion.complexity.connections
     tracker = InnovationTracker()
-    unlimited = random_networks(params, champion.num_inputs, champion.num_outputs)
+    unlimited = sparse_networks(params, champion.num_inputs, champion.num_outputs)
     networks = replace(
         unlimited, add_node=_operator("add_node", params, max_connections=wanted), max_connections=wanted
     )
     (first,) = initial_population(1, networks, tracker=tracker, seed=int(rng.integers(2**63))).members
-    mutations = {_operator(name, params): p for name, p in params.mutation_probabilities().items()}
+    probabilities = {
+        name: p for name, p in params.mutation_probabilities().items() if not MUTATIONS[name].needs_evidence
+    }
+    if not any(probabilities.values()):
+        # A run that is led by evidence alone has none that are random.
+        probabilities = {name: MUTATIONS[name].default_probability for name in probabilities}
+    mutations = {_operator(name, params): p for name, p in probabilities.items()}
     genome = first.genome
     for tried in range(_LIMIT * wanted):
         missing = wanted - genome.complexity.connections
@@ -388,7 +396,7 @@ def _operator(name: str, params: Params, *, max_connections: int | None = None) 
 
 def _without_weights(genome: Genome) -> Genome:
     """The active part of a genome, whose weights are all to be drawn."""
-    genome = active_part(genome)
+    genome = genome.active_part()
     return genome.with_weights(np.full(len(genome.connections), UNSET))
 
 

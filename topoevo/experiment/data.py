@@ -105,7 +105,7 @@ def resumable_settings(params: Params) -> tuple[str, ...]:
     """Return the names of the settings that may change when a run goes on.
 
     All the others would make another experiment of it: without evolution even the number of epochs, where the learning
-    rate of every step depends on it.
+    rate of every step depends on it, or when averaging begins.
 
     Parameters
     ----------
@@ -114,7 +114,8 @@ def resumable_settings(params: Params) -> tuple[str, ...]:
     """
     if params.evolves:
         return (*_RESUMABLE_EVOLUTION, *_RESUMABLE)
-    return ("num_epochs", *_RESUMABLE) if params.lr_schedule == "constant" else _RESUMABLE
+    is_open_ended = params.lr_schedule == "constant" and not params.weight_averaging
+    return ("num_epochs", *_RESUMABLE) if is_open_ended else _RESUMABLE
 
 
 def origin_of(params: Params, task: Task | Environment) -> dict[str, Any]:

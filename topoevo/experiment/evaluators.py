@@ -5,67 +5,32 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.evolution import Evaluation
+from topoevo.evolution.islands import Islands
+from topoevo.experiment.evidence import Probe, gather
 from topoevo.experiment.failure import GuardedEvaluator
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
-from topoevo.experiment.records import TaskScore
-from topoevo.experiment.scoring import score_outputs
+from topoevo.experiment.shared_data import SharedData
 from topoevo.genome import Genome
-from topoevo.kernels import Batches, Kernel, Loss, Optimization, load_kernel
+from topoevo.kernels import Batches, Kernel, Loss, Optimization, OptimizerState, Plasticity, UpdateRule, load_kernel
 from topoevo.learning import LEARNING_RULES, Learner, LearningRule, TrainingHistory
 from topoevo.learning.initialization import initial_weights
 from topoevo.learning.optimizers import make_optimization
+from topoevo.learning.pruning import Pruning, train_and_prune
 from topoevo.network import Network, compile_network
 from topoevo.seeds import Stream, generator
-from topoevo.tasks.task import Samples, Task
+from topoevo.tasks.task import Task
+from topoevo.variation import Evidence
 
 #: What is said of a training whose weights or losses are not finite any more.
 DIVERGED = "the loss became infinite or undefined"
-
-
-@dataclass(frozen=True, eq=False)
-class SharedData:
-    """What everyone in a generation is compared on.
-
-    Samples are laid out as minibatches where they are used: to another process go the samples, which stay the same in
-    all generations and are sent once, and their order.
-
-    Parameters
-    ----------
-    samples
-        The training samples.
-    order
-        Which sample comes where, int32 [num_samples].
-    batch_size
-        Samples a minibatch.
-    epochs
-        Order of the minibatches in every epoch, int32 [num_epochs, num_batches].
-    """
-
-    samples: Samples
-    order: NDArray[np.int32]
-    batch_size: int
-    epochs: NDArray[np.int32]
-
-    @cached_property
-    def batches(self) -> Batches:
-        """The samples as minibatches."""
-        return Batches.lay_out(self.samples.inputs, self.samples.targets, batch_size=self.batch_size, order=self.order)
-
-    def prepare(self) -> None:
-        """Lay the samples out."""
-        self.batches  # noqa: B018 - cached
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SharedData, (self.samples, self.order, self.batch_size, self.epochs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +57,24 @@ class DatasetEvaluator(GuardedEvaluator):
         The run's seed.
     feedback_seed
         Decides feedback weights; None stands for new ones in every training.
+    reward_data
+        Samples that make the reward: see the setting.
+    initial_lr
+        Learning rate in generation 0; None stands for that of `optimization`.
+    lr_spread
+        Factor up to which the learning rate is drawn larger or smaller.
+    trains_elites
+        Whether those who go on unchanged are trained further.
+    islands
+        Who they are, and who lives where.
+    max_connections
+        What pruning leaves on each island, or on all of them; None prunes nothing.
+    pruning, pruning_stages, pruning_stop
+        See the settings.
+    gives_evidence
+        Whether operators ask for what learning saw.
+    output_connections
+        Whether absent connections that evidence is about may end at an output.
     """
 
     rule: LearningRule
@@ -103,6 +86,17 @@ class DatasetEvaluator(GuardedEvaluator):
     num_trials: int
     seed: int
     feedback_seed: int | None
+    reward_data: str = "training"
+    initial_lr: float | None = None
+    lr_spread: float = 1.0
+    trains_elites: bool = True
+    islands: Islands | None = None
+    max_connections: tuple[int, ...] | None = None
+    pruning: str = "none"
+    pruning_stages: int = 8
+    pruning_stop: float = 0.6
+    gives_evidence: bool = False
+    output_connections: bool = True
 
     @staticmethod
     def from_params(params: Params, task: Task) -> DatasetEvaluator:
@@ -123,6 +117,17 @@ class DatasetEvaluator(GuardedEvaluator):
             num_trials=params.num_trials,
             seed=params.seed,
             feedback_seed=feedback_seed_of(params),
+            reward_data=params.reward_data,
+            initial_lr=params.initial_lr,
+            lr_spread=params.lr_spread,
+            trains_elites=params.train_elites,
+            islands=params.islands,
+            max_connections=limits_of(params),
+            pruning=params.pruning,
+            pruning_stages=params.pruning_stages,
+            pruning_stop=params.pruning_stop,
+            gives_evidence=rule.gives_evidence and params.asks_for_evidence,
+            output_connections=params.output_connections,
         )
 
     @property
@@ -154,23 +159,35 @@ class DatasetEvaluator(GuardedEvaluator):
         started = time.perf_counter()
         network = compile_network(genome)
         rng = generator(self.seed, stream, generation, index)
-        losses, accuracies, trained = [], [], []
+        is_kept = not self.trains_elites and stream is Stream.LEARNING and self._is_elite(generation, index)
+        limit = self._limit(generation, index) if stream is Stream.LEARNING else None
+        learners, losses, accuracies = [], [], []
         for _ in range(self.num_trials):
-            learner, history = self._train(network, shared, rng)
-            loss, accuracy = history.mean(self.evaluation_period)
-            if history.diverged or not np.isfinite(learner.weights).all() or not math.isfinite(loss):
+            learner = self.start(network, rng, shared.epochs.size)
+            if stream is Stream.LEARNING:
+                learner.optimization = self._optimization(generation, rng)
+            history = None if is_kept else self._train(learner, shared, limit)
+            loss, accuracy = self._score(learner, shared, history)
+            if not np.isfinite(learner.weights).all() or not math.isfinite(loss):
                 return Evaluation.failed(DIVERGED, time.perf_counter() - started)
+            learners.append(learner)
             losses.append(loss)
             accuracies.append(accuracy)
-            trained.append(learner.weights)
         reward = -float(np.mean(losses))
         accuracy = float(np.mean(accuracies))
+        best = learners[int(np.argmin(losses))]
+        removed = None
+        if best.network is not network:
+            removed = np.ones(len(genome.connections), np.bool_)
+            removed[best.network.gene] = False
         return Evaluation(
             reward,
             reward,
             None if math.isnan(accuracy) else accuracy,
-            learned_weights(genome, network, trained[int(np.argmin(losses))]),
+            learned_weights(genome, best.network, best.weights),
             time.perf_counter() - started,
+            removed=removed,
+            evidence=self._evidence(genome, best, removed, shared) if self.gives_evidence else None,
         )
 
     def start(self, network: Network, rng: np.random.Generator, num_steps: int) -> Learner:
@@ -197,10 +214,96 @@ class DatasetEvaluator(GuardedEvaluator):
             num_steps=num_steps,
         )
 
-    def _train(self, network: Network, shared: SharedData, rng: np.random.Generator) -> tuple[Learner, TrainingHistory]:
-        """One training."""
-        learner = self.start(network, rng, shared.epochs.size)
-        return learner, learner.train(shared.batches, shared.epochs)
+    def _optimization(self, generation: int, rng: np.random.Generator) -> Optimization:
+        """The weight update of one training within evolution."""
+        lr = self.optimization.lr if generation or self.initial_lr is None else self.initial_lr
+        if self.lr_spread != 1.0:
+            lr *= self.lr_spread ** rng.uniform(-1.0, 1.0)
+        return replace(self.optimization, lr=lr)
+
+    def _limit(self, generation: int, index: int) -> int | None:
+        """How many connections an individual of a generation has after learning, or None if nothing is pruned."""
+        if self.pruning == "none" or self.max_connections is None:
+            return None
+        limits = self.max_connections
+        return limits[0 if len(limits) == 1 or self.islands is None else self.islands.island(generation, index)]
+
+    def _is_elite(self, generation: int, index: int) -> bool:
+        """Whether an individual goes on unchanged."""
+        return self.islands is not None and generation > 0 and index < self.islands.total_elites
+
+    def _train(self, learner: Learner, shared: SharedData, limit: int | None) -> TrainingHistory:
+        """One training, after which the learner's network has no more connections than `limit`."""
+        if limit is None:
+            return learner.train(shared.batches, shared.epochs)
+        pruning = Pruning(
+            limit,
+            partial(_saliency, self.pruning, shared),
+            stages_per_halving=self.pruning_stages,
+            stop=self.pruning_stop,
+        )
+        return train_and_prune(learner, shared.batches, shared.epochs, pruning)
+
+    def _score(self, learner: Learner, shared: SharedData, history: TrainingHistory | None) -> tuple[float, float]:
+        """Loss and accuracy that the reward is made of; a loss that is not finite if the training has diverged."""
+        if history is not None and history.diverged:
+            return math.inf, math.nan
+        if self.reward_data == "training":
+            assert history is not None
+            return history.mean(self.evaluation_period)
+        assert shared.held_out is not None
+        found = [self._mean_scores(learner, shared.held_out_batches)]
+        if self.reward_data == "both":
+            found.append(self._mean_scores(learner, shared.probed))
+        loss, accuracy = np.mean(found, axis=0).tolist()
+        return loss, accuracy
+
+    def _mean_scores(self, learner: Learner, batches: Batches) -> tuple[float, float]:
+        """Mean loss and accuracy on samples: those of a training in which no weight moves."""
+        nothing = np.zeros(learner.network.num_edges, np.bool_)
+        order = np.arange(batches.num_batches, dtype=np.int32)
+        scores = self.kernel.train(
+            learner.network,
+            learner.weights,
+            Plasticity(nothing, propagate=False),
+            Optimization(UpdateRule.NONE, 0.0),
+            OptimizerState.zeros(len(nothing)),
+            batches,
+            order,
+            self.loss,
+        )
+        return TrainingHistory(scores.losses, scores.accuracies, batches.sizes, len(order)).mean("integral")
+
+    def _evidence(
+        self, genome: Genome, learner: Learner, removed: NDArray[np.bool_] | None, shared: SharedData
+    ) -> Evidence:
+        """What operators may know of the trained network."""
+        remaining = genome if removed is None else genome.with_only(~removed)
+        if removed is not None:
+            rows = (np.cumsum(~removed) - 1).astype(np.int32)
+            learner.network = replace(learner.network, gene=rows[learner.network.gene])
+        return gather(_probe(learner, shared), remaining, output_connections=self.output_connections)
+
+
+def _probe(learner: Learner, shared: SharedData) -> Probe:
+    """The learner's network under the first of the probed samples."""
+    probed = shared.probed
+    size = int(probed.sizes[0])
+    return Probe(learner, probed.inputs[0][:, :size], probed.targets[0][:, :size])
+
+
+def _saliency(kind: str, shared: SharedData, learner: Learner) -> NDArray[np.float32]:
+    """How much each edge matters while pruning goes on."""
+    if kind == "magnitude":
+        return np.abs(learner.weights)
+    return _probe(learner, shared).saliency()
+
+
+def limits_of(params: Params) -> tuple[int, ...] | None:
+    """Return how many connections the networks of each island may have, or those of all; None if that is not said."""
+    if params.front_connections is not None:
+        return params.front_connections
+    return None if params.max_connections is None else (params.max_connections,)
 
 
 def optimization_of(params: Params) -> Optimization:
@@ -213,6 +316,8 @@ def optimization_of(params: Params) -> Optimization:
         lr_schedule=params.lr_schedule,
         max_grad_norm=params.max_grad_norm,
         grad_power=params.grad_power,
+        label_smoothing=params.label_smoothing,
+        weight_averaging=params.weight_averaging,
     )
 
 
@@ -236,113 +341,3 @@ def learned_weights(genome: Genome, network: Network, weights: NDArray[np.float3
     genes: NDArray[np.float32] = genome.connections["weight"].copy()
     genes[network.gene] = weights
     return genes
-
-
-@dataclass(frozen=True, eq=False)
-class TaskData:
-    """The samples of a task in the layout that kernels read; lives in the parent process.
-
-    Parameters
-    ----------
-    task
-        The samples.
-    batch_size, num_epochs
-        Of training.
-    batch_size_eval
-        Samples that are scored at once.
-    seed
-        The run's seed.
-    shuffle
-        Whether samples come in another order in every generation, and minibatches in every epoch.
-    num_samples
-        Training samples drawn for each generation; None stands for all.
-    """
-
-    task: Task
-    batch_size: int
-    num_epochs: int
-    batch_size_eval: int
-    seed: int
-    shuffle: bool = True
-    num_samples: int | None = None
-    _laid_out: dict[str, Batches] = field(default_factory=dict, init=False)
-
-    @staticmethod
-    def from_params(params: Params, task: Task) -> TaskData:
-        """Return the data that the settings describe."""
-        return TaskData(
-            task,
-            params.batch_size,
-            params.num_epochs,
-            params.batch_size_eval,
-            params.seed,
-            params.shuffle,
-            params.num_samples,
-        )
-
-    def shared(self, stream: Stream, generation: int, *, num_epochs: int | None = None) -> SharedData:
-        """Return the minibatches of one generation, drawn at the address (stream, generation).
-
-        Which samples make a minibatch changes from generation to generation; their order from epoch to epoch.
-
-        Parameters
-        ----------
-        stream
-            ``SHARED`` for a generation, ``CONFIRMATION`` for a champion candidate.
-        generation
-            Number of the generation.
-        num_epochs
-            Epochs over all training samples; None stands for the epochs and samples that the settings have for a
-            generation.
-        """
-        rng = generator(self.seed, stream, generation)
-        order = np.arange(len(self.task.train), dtype=np.int32)
-        if self.shuffle:
-            order = rng.permutation(order)
-        if num_epochs is None:
-            order, num_epochs = order[: self.num_samples], self.num_epochs
-        num_batches = -(-len(order) // self.batch_size)
-        epochs = np.tile(np.arange(num_batches, dtype=np.int32), (num_epochs, 1))
-        if self.shuffle:
-            epochs = rng.permuted(epochs, axis=1)
-        return SharedData(self.task.train, order, self.batch_size, epochs)
-
-    def confirmed(self, genome: Genome, evaluation: Evaluation, kernel: Kernel) -> TaskScore:
-        """Return the score on the training samples with the weights that the confirming training has led to."""
-        return self.score("train", genome, kernel)
-
-    def score(self, part: str, genome: Genome, kernel: Kernel) -> TaskScore:
-        """Return how good a genome with given weights is.
-
-        Parameters
-        ----------
-        part
-            ``train``, ``validation`` or ``test``.
-        genome
-            All active connections have weights.
-        kernel
-            Backend.
-        """
-        network = compile_network(genome)
-        return self.score_network(part, network, network.weight, kernel)
-
-    def score_network(self, part: str, network: Network, weights: NDArray[np.float32], kernel: Kernel) -> TaskScore:
-        """Return how good a network is.
-
-        Parameters
-        ----------
-        part, kernel
-            See `score`.
-        network, weights
-            The network and the weight of each edge, float32 [num_edges].
-        """
-        samples: Samples = getattr(self.task, part)
-        if part not in self._laid_out:
-            self._laid_out[part] = Batches.lay_out(samples.inputs, samples.targets, batch_size=self.batch_size_eval)
-        outputs = kernel.outputs(network, weights, self._laid_out[part])
-        return score_outputs(self.task, outputs, samples)
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether samples are held out for choosing champions."""
-        return self.task.validation is not None

@@ -41,6 +41,8 @@ def reproduction_of(params: Params, task: Task | Environment, founder: Founder |
             else MutatedCopies(founder.genome, probabilities)
         ),
         num_newcomers=params.num_newcomers,
+        num_islands=params.islands.num_islands,
+        migration_every=params.migration_every,
     )
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from topoevo.errors import CheckpointError
 from topoevo.evolution import Evaluation, Population
-from topoevo.evolution.reproduction import fraction_of
 from topoevo.evolution.selection import ranking
 from topoevo.experiment.archive import state_files
 from topoevo.experiment.championship import CONFIRMING, Championship
@@ -284,7 +283,7 @@ class Experiment:
     @property
     def _num_children(self) -> int:
         """Individuals born in every generation but the first."""
-        return self.params.population_size - fraction_of(self.params.population_size, self.params.elite_ratio)
+        return self.params.population_size - self.params.islands.total_elites
 
     def _evaluate(self, population: Population, workers: Workers) -> Population:
         """The population with evaluations."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from topoevo.experiment.contradictions import Contradiction
+from topoevo.experiment.contradictions import Contradiction, lack_of_evidence
 from topoevo.experiment.params import Params, option_settings
 from topoevo.experiment.settings import Settings
 from topoevo.learning import LEARNING_RULES, LearningRule
 from topoevo.tasks.base import DATASETS, find_dataset
 from topoevo.tasks.environments.environment import SIMULATIONS
 from topoevo.tasks.environments.find import find_simulation
+from topoevo.tasks.task import Task
 from topoevo.variation import MUTATIONS
 
 #: Settings of what happens to a gradient, and of feedback weights, with the values that ask for nothing.
@@ -20,6 +21,8 @@ _OF_GRADIENTS = {
     "max_grad_norm": None,
     "grad_power": 1.0,
     "lr_schedule": "constant",
+    "label_smoothing": 0.0,
+    "weight_averaging": 0.0,
 }
 _OF_FEEDBACK = {"feedback_seed": None, "redraw_feedback": False}
 #: Settings of samples, and of episodes.
@@ -44,6 +47,12 @@ _OF_LEARNING = (
     "evaluation_period",
     "train_only_outputs",
     "inherit_weights",
+    "initial_epochs",
+    "initial_lr",
+    "lr_spread",
+    "pruning",
+    "reward_data",
+    "train_elites",
     *_OF_GRADIENTS,
     *_OF_FEEDBACK,
 )
@@ -70,6 +79,10 @@ def find_idle(settings: Params) -> list[Contradiction]:
     without: dict[str, str] = {}
     if not rule.follows_gradient:
         without |= dict.fromkeys(_OF_GRADIENTS, f"learning_rule {rule.name}, which follows no gradient")
+    elif rule.follows_scores:
+        without["label_smoothing"] = f"learning_rule {rule.name}, which follows losses, not errors"
+    elif settings.loss == "mean_squared_error" or settings.task_type == "regression":
+        without["label_smoothing"] = "a squared error, where no class has a probability"
     if not rule.has_feedback:
         without |= dict.fromkeys(_OF_FEEDBACK, f"learning_rule {rule.name}, which has no feedback weights")
     elif settings.train_only_outputs:
@@ -83,6 +96,21 @@ def find_idle(settings: Params) -> list[Contradiction]:
         for name, reason in without.items()
         if (value := getattr(settings, name)) != {**_OF_GRADIENTS, **_OF_FEEDBACK}[name]
     ]
+
+
+def idle_with_targets(settings: Settings, task: Task) -> list[str]:
+    """Return what has no effect with the targets of a task, in words for the user; known when it is loaded.
+
+    Parameters
+    ----------
+    settings
+        Values in which `find_idle` sees nothing that the user has to change.
+    task
+        The samples.
+    """
+    if task.kind != "regression" or not settings.label_smoothing:
+        return []
+    return [_idle("label_smoothing", settings.label_smoothing, f"{task.name}, which has no classes").message]
 
 
 def _idle_in_task(settings: Settings) -> Iterator[Contradiction]:
@@ -111,6 +139,14 @@ def _idle_options(settings: Params) -> Iterator[Contradiction]:
     for owner in (entry for registry in registries for entry in registry.values()):
         for name in _changed(settings, sorted(set(option_settings(owner).values()) - used)):
             yield _idle(name, getattr(settings, name), f"these settings, which make no use of {owner.name}")
+    reason = lack_of_evidence(settings)
+    for operator in operators:
+        if operator.needs_evidence and reason is not None:
+            name = f"p_{operator.name}"
+            yield _idle(name, getattr(settings, name), reason)
+    if getattr(settings, "grow_node_kind", "bridge") == "split":
+        for name in _changed(settings, sorted({"grow_node_fan_in", "grow_node_noise"} & used)):
+            yield _idle(name, getattr(settings, name), "grow_node_kind split, which bridges nothing")
 
 
 def _idle_in_episodes(settings: Settings, rule: type[LearningRule]) -> Iterator[Contradiction]:

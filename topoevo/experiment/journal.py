@@ -16,7 +16,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,9 +27,10 @@ from topoevo.disk import sync_folder
 from topoevo.evolution import Evaluation
 from topoevo.genome import Genome
 from topoevo.seeds import Stream
+from topoevo.variation.evidence import EVIDENCE_DTYPES, Evidence
 
 FORMAT = "topoevo-journal"
-VERSION = 1
+VERSION = 2
 #: Evaluations are on the disk about this long after they are finished; shorter generations never get there.
 SECONDS_BETWEEN_WRITES = 1.0
 #: Letters that a line may have besides the weights; longer reports of failures are not kept.
@@ -97,8 +98,8 @@ class Journal:
         digest, evaluation = self._found.get(place, ("", None))
         if evaluation is None or digest != genome.digest:
             return None
-        fits = evaluation.weights is None or len(evaluation.weights) == len(genome.connections)
-        return evaluation if fits else None
+        parts = (evaluation.weights, evaluation.removed)
+        return evaluation if all(part is None or len(part) == len(genome.connections) for part in parts) else None
 
     def known_members(self, genomes: Sequence[Genome]) -> dict[int, Evaluation]:
         """Return evaluations of members of the generation by an earlier process, by their place in it."""
@@ -206,6 +207,8 @@ class Journal:
             weights=None if weights is None else _weights(weights),
             seconds=_number(record["seconds"]),
             failure=record["failure"],
+            removed=None if (removed := record["removed"]) is None else _mask(removed),
+            evidence=None if (evidence := record["evidence"]) is None else _evidence(evidence),
         )
         if not isinstance(evaluation.failure, str | None) or not isinstance(record["genome"], str):
             raise ValueError("a reason or digest is no text")
@@ -260,7 +263,15 @@ def _record(place: Place, genome: Genome, evaluation: Evaluation, seconds: float
         "accuracy": None if evaluation.accuracy is None else _bits(evaluation.accuracy),
         "seconds": _bits(evaluation.seconds),
         "failure": evaluation.failure,
-        "weights": None if weights is None else base64.b64encode(weights.astype("<f4").tobytes()).decode(),
+        "weights": None if weights is None else _text(weights.astype("<f4")),
+        "removed": None if evaluation.removed is None else _text(evaluation.removed),
+        "evidence": None
+        if evaluation.evidence is None
+        else {
+            field.name: _text(array.astype(array.dtype.newbyteorder("<")))
+            for field in fields(evaluation.evidence)
+            for array in (getattr(evaluation.evidence, field.name),)
+        },
         "run_seconds": _bits(seconds),
     }
 
@@ -304,6 +315,30 @@ def _number(bits: str) -> float:
         raise ValueError("a number is none")
     number: float = struct.unpack(">d", content)[0]
     return number
+
+
+def _text(array: NDArray[Any]) -> str:
+    """The bytes of an array as text."""
+    return base64.b64encode(array.tobytes()).decode()
+
+
+def _mask(text: str) -> NDArray[np.bool_]:
+    """The truth values in a record."""
+    values = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    if (values > 1).any():
+        raise ValueError("a truth value is none")
+    return values.astype(np.bool_)
+
+
+def _evidence(record: dict[str, str]) -> Evidence:
+    """The evidence in a record."""
+    columns = {
+        field.name: np.frombuffer(
+            base64.b64decode(record[field.name], validate=True), np.dtype(dtype).newbyteorder("<")
+        )
+        for field, dtype in zip(fields(Evidence), EVIDENCE_DTYPES, strict=True)
+    }
+    return Evidence(**columns)
 
 
 def _weights(text: str) -> NDArray[np.float32]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from topoevo.experiment.evaluators import DatasetEvaluator, TaskData
+from topoevo.experiment.evaluators import DatasetEvaluator
 from topoevo.experiment.params import Params
 from topoevo.experiment.problem import Evaluator, Problem
+from topoevo.experiment.shared_data import TaskData
 from topoevo.experiment.weight_agnostic import AgnosticEvaluator, AgnosticTaskData
 from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.task import Task

@@ -29,6 +29,8 @@ _SETTINGS = (
     "weight_decay",
     "max_grad_norm",
     "grad_power",
+    "label_smoothing",
+    "weight_averaging",
     "num_epochs",
     "final_epochs",
     "batch_size",

@@ -69,6 +69,11 @@ class _CompleteSettings(Settings):
         """Return the settings ``p_<name>`` by name of the mutation operator, not normalized."""
         return {name: getattr(self, f"p_{name}") for name in MUTATIONS}
 
+    @property
+    def asks_for_evidence(self) -> bool:
+        """Whether a mutation that can be drawn needs to know what learning saw."""
+        return any(p > 0 and MUTATIONS[name].needs_evidence for name, p in self.mutation_probabilities().items())
+
     def options_of(self, entry: Any) -> dict[str, Any]:
         """Return the values of an entry's options.
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from topoevo.errors import CheckpointError
 from topoevo.evolution import Individual, Population
+from topoevo.evolution.credit import Credit, Standing
 from topoevo.seeds import Stream
 
 if TYPE_CHECKING:
+    from topoevo.experiment.front import Front
     from topoevo.experiment.params import Params
     from topoevo.tasks.environments.environment import Environment
     from topoevo.tasks.task import Task
@@ -144,6 +146,12 @@ class GenerationRecord:
         Of the population; equal for equal runs.
     seconds
         Duration of ``evaluation``, ``ranking``, ``confirmation``, ``reproduction`` and ``complete`` generation.
+    front
+        Best network of each size so far; None where one size is evolved.
+    credits
+        What came of each mutation operator in this generation, by name.
+    standings
+        Each operator so far, and with which probability it makes the next generation.
     """
 
     population: Population
@@ -155,6 +163,9 @@ class GenerationRecord:
     num_evaluations: int
     digest: str
     seconds: Mapping[str, float]
+    front: Front | None = None
+    credits: Mapping[str, Credit] = field(default_factory=dict)
+    standings: Mapping[str, Standing] = field(default_factory=dict)
 
     @property
     def generation(self) -> int:
@@ -222,6 +233,10 @@ class Outcome:
         Finished in total if one network was trained without evolution; else None.
     repeats
         Whether the run would fail again if it went on, since nothing that decides about it can change.
+    front
+        Best network of each size, tested if the run finished; None where one size is evolved.
+    standings
+        Mutation operators by name; empty without evolution.
     """
 
     status: str
@@ -233,6 +248,8 @@ class Outcome:
     champion: Champion | None
     epochs: int | None = None
     repeats: bool = False
+    front: Front | None = None
+    standings: Mapping[str, Standing] = field(default_factory=dict)
 
 
 class Observer:

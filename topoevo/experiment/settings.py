@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from topoevo.activations import ACTIVATIONS
 from topoevo.errors import UnknownNameError
+from topoevo.evolution.islands import Islands
 from topoevo.experiment.contradictions import find_contradictions
 from topoevo.experiment.setting import Names, setting
 from topoevo.kernels import KERNELS
@@ -87,7 +88,25 @@ class Settings(BaseModel):
         le=10**6,
     )
     max_connections: int | None = _evolution(
-        None, "largest number of enabled connections that mutations grow a network to", ge=1, le=10**9
+        None,
+        "largest number of enabled connections that mutations grow a network to, or that pruning leaves",
+        ge=1,
+        le=10**9,
+    )
+    front_connections: tuple[int, ...] | None = _evolution(
+        None,
+        "numbers of connections at each of which the best network is evolved, on an island of its own, and saved in the"
+        " folder front of the run; instead of max_connections",
+    )
+    num_islands: int = _evolution(
+        1, "number of parts of the population that breed apart, which keeps it from becoming one family", ge=1, le=10**5
+    )
+    migration_every: int = _evolution(
+        20, "number of generations after which a copy of each island's best joins the next one; 0 never", ge=0, le=10**9
+    )
+    train_elites: bool = _evolution(
+        True,
+        "whether networks that go on unchanged are trained further; otherwise they keep their weights and reward",
     )
 
     batch_size: int = _evaluation(256, "number of samples in a minibatch of training", ge=1, le=10**9)
@@ -102,6 +121,11 @@ class Settings(BaseModel):
     )
     evaluation_period: Annotated[str, Names(lambda: EVALUATION_PERIODS)] = _evaluation(
         "last_epoch", "period of training whose mean loss is the reward; integral is all of it"
+    )
+    reward_data: Literal["training", "validation", "both"] = _evaluation(
+        "training",
+        "samples whose mean loss is the reward: those of the training while it runs (evaluation_period), the validation"
+        " samples after it, or the validation samples and as many training samples",
     )
     num_trials: int = _evaluation(1, "number of episodes or trainings that a reward is the mean of", ge=1, le=10**6)
     num_confirmation_trials: int = _evaluation(
@@ -135,6 +159,22 @@ class Settings(BaseModel):
         ge=1,
         le=10**6,
     )
+    initial_epochs: int | None = _training(
+        None, "number of epochs in generation 0; num_epochs if not given", ge=1, le=10**6
+    )
+    initial_lr: float | None = _training(None, "learning rate in generation 0; lr if not given", gt=0)
+    lr_spread: float = _training(
+        1.0, "factor up to which the learning rate of each training is drawn larger or smaller than lr", ge=1, le=10**3
+    )
+    pruning: Literal["none", "fisher", "magnitude"] = _training(
+        "none",
+        "what decides which connections go while a network learns, until max_connections are left: saliency by Fisher"
+        " information, or the size of weights",
+    )
+    pruning_stages: int = _training(
+        8, "number of stages in which pruning halves the number of connections", ge=1, le=10**3
+    )
+    pruning_stop: float = _training(0.6, "share of a training after which no connection goes any more", gt=0, lt=1)
     optimizer: Annotated[str, Names(_optimizer_names)] = _training("adam", "how gradients become weight changes")
     loss: Literal["auto", "cross_entropy", "mean_squared_error"] = _training(
         "auto", "what is minimized; auto is cross entropy for classes, else the squared error"
@@ -147,6 +187,12 @@ class Settings(BaseModel):
     max_grad_norm: float | None = _training(None, "length that longer gradients are cut to", gt=0)
     grad_power: float = _training(
         1.0, "power that each gradient component is raised to, its sign kept; 0 keeps the sign alone", ge=0, le=1
+    )
+    label_smoothing: float = _training(
+        0.0, "share of the target of a cross entropy that is spread evenly over the classes", ge=0, lt=1
+    )
+    weight_averaging: float = _training(
+        0.0, "share of the steps of training, the last ones, whose weights are averaged in the end", ge=0, lt=1
     )
     feedback_seed: int | None = _training(
         None, "decides the feedback weights of feedback alignment; the seed if not given", ge=0, le=2**63 - 1
@@ -174,6 +220,19 @@ class Settings(BaseModel):
     output_connections: bool = _architecture(False, "whether add_connection may end at an output node")
     hidden_layers: tuple[int, ...] | None = _architecture(
         None, "sizes of the hidden layers of a fully connected first network; others of generation 0 are mutated once"
+    )
+    initial_networks: Literal["sparse", "dense"] = _architecture(
+        "sparse",
+        "whether first networks have random connections between inputs and outputs, some of them split, or fully"
+        " connected hidden layers, which pruning makes sparse",
+    )
+    initial_hidden_nodes: tuple[int, ...] | None = _architecture(
+        None,
+        "smallest and largest first hidden layer of dense first networks; if not given, 1.2 and 5 times the square root"
+        " of the number of connections that pruning leaves",
+    )
+    p_initial_second_layer: float = _architecture(
+        0.5, "probability that a fully connected first network has a second hidden layer, of half the size", ge=0, le=1
     )
     network: Text | None = _architecture(
         None,
@@ -253,6 +312,12 @@ class Settings(BaseModel):
     def evolves(self) -> bool:
         """Whether there is evolution; otherwise one network is trained."""
         return self.num_generations > 0
+
+    @property
+    def islands(self) -> Islands:
+        """How the population is divided: evenly, or one island for each size of network."""
+        num_islands = self.num_islands if self.front_connections is None else len(self.front_connections)
+        return Islands.of(self.population_size, num_islands, self.elite_ratio, self.migration_every)
 
     @property
     def kernel_name(self) -> str:

@@ -16,12 +16,13 @@ from topoevo.errors import CheckpointError
 from topoevo.evolution import Individual
 from topoevo.evolution.reproduction import initial_population
 from topoevo.experiment.data import check_origin, check_task, origin_of
-from topoevo.experiment.evaluators import DIVERGED, DatasetEvaluator, SharedData, TaskData, learned_weights
+from topoevo.experiment.evaluators import DIVERGED, DatasetEvaluator, learned_weights
 from topoevo.experiment.experiment import Interrupted
 from topoevo.experiment.founder import Founder, random_networks
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import Champion, EpochRecord, Observer, Outcome, TaskScore, announce_end
+from topoevo.experiment.shared_data import SharedData, TaskData
 from topoevo.experiment.training_checkpoint import TrainingCheckpoint
 from topoevo.genome import Genome, InnovationTracker
 from topoevo.kernels import Batches

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import ParamsError
-from topoevo.experiment.evaluators import TaskData
 from topoevo.experiment.scoring import score_outputs
+from topoevo.experiment.shared_data import TaskData
 from topoevo.kernels import Batches, Kernel, Loss
 from topoevo.learning import LEARNING_RULES
 from topoevo.learning.optimizers import make_optimization

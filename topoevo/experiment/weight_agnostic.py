@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.evolution import Evaluation
-from topoevo.experiment.evaluators import SharedData, TaskData
 from topoevo.experiment.failure import GuardedEvaluator
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import TaskScore
+from topoevo.experiment.shared_data import SharedData, TaskData
 from topoevo.genome import Genome
 from topoevo.kernels import Batches, Kernel, Loss, load_kernel
 from topoevo.network import compile_network

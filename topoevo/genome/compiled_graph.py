@@ -292,6 +292,41 @@ def open_pair(number, targets, closed, last):
         position += 1
 
 
+@entry_point(_CACHE)
+def joinable(role, source, target, new_source, new_target, limit):
+    """Positions of the first new connections, at most `limit`, that close no cycle with the others and each other.
+
+    Between hidden nodes a new connection s → t closes one if t is among the ancestors of s; otherwise the ancestors of
+    s join those of t and of all its descendants. No other connection can close one.
+    """
+    num_nodes = len(role)
+    bit = np.full(num_nodes, -1, np.int32)
+    num_hidden = 0
+    for row in range(num_nodes):
+        if role[row] == HIDDEN:
+            bit[row] = num_hidden
+            num_hidden += 1
+    closed = np.zeros((num_nodes, (num_hidden + _WORD - 1) // _WORD), np.uint64)
+    _close_ancestors(closed, bit, role, source, target)
+    chosen = np.empty(len(new_source), np.int32)
+    count = 0
+    for position in range(len(new_source)):
+        if count == limit:
+            break
+        s, t = new_source[position], new_target[position]
+        if bit[s] >= 0 and bit[t] >= 0:
+            word, place = bit[t] // _WORD, np.uint64(bit[t] % _WORD)
+            if (closed[s, word] >> place) & _ONE:
+                continue
+            for row in range(num_nodes):
+                if (closed[row, word] >> place) & _ONE:
+                    for k in range(closed.shape[1]):
+                        closed[row, k] |= closed[s, k]
+        chosen[count] = position
+        count += 1
+    return chosen[:count]
+
+
 def prepare() -> None:
     """Compile everything, or load it from the cache."""
     role = np.array([INPUT, OUTPUT], np.int8)
@@ -305,3 +340,4 @@ def prepare() -> None:
     active(role, source, target, disabled)
     sizes(role, source, target, disabled)
     open_pair(0, *open_pairs(role, source, target, disabled, True))
+    joinable(role, source, target, source, target, 1)

@@ -10,6 +10,7 @@ import numpy as np
 from topoevo.activations import ACTIVATIONS
 from topoevo.genome.genes import BIAS, CONNECTION_DTYPE, HIDDEN, NODE_DTYPE, OUTPUT, UNSET
 from topoevo.genome.genome import Genome
+from topoevo.genome.innovation import InnovationTracker
 
 
 def dense_genome(
@@ -59,3 +60,50 @@ def dense_genome(
     connections["weight"] = UNSET
     connections["enabled"] = True
     return Genome(nodes, connections)
+
+
+def layered_genome(
+    num_inputs: int,
+    hidden_layers: Sequence[int],
+    num_outputs: int,
+    *,
+    p_direct: float,
+    activations: Sequence[str],
+    tracker: InnovationTracker,
+    rng: np.random.Generator,
+    output_activation: str = "linear",
+    bias: bool = False,
+) -> Genome:
+    """Return a fully connected layered genome of hidden nodes that nobody else has, with random activations.
+
+    Parameters
+    ----------
+    num_inputs, hidden_layers, num_outputs, output_activation, bias
+        See `dense_genome`; there is at least one hidden layer.
+    p_direct
+        Probability of each connection from an input straight to an output.
+    activations
+        Names that the activation of each hidden node is drawn from.
+    tracker, rng
+        Innovation numbers, and the generator of this genome.
+    """
+    dense = dense_genome(num_inputs, hidden_layers, num_outputs, output_activation=output_activation, bias=bias)
+    first_hidden = len(dense.nodes) - sum(hidden_layers)
+    if tracker.next_node < first_hidden:
+        tracker.reserve_nodes(first_hidden - tracker.next_node)
+    nodes = dense.nodes.copy()
+    ids = np.concatenate([nodes["id"][:first_hidden], tracker.reserve_nodes(sum(hidden_layers))])
+    codes = np.array([ACTIVATIONS[name].code for name in activations], np.int8)
+    nodes["id"] = ids
+    nodes["activation"][first_hidden:] = codes[rng.integers(len(codes), size=sum(hidden_layers))]
+    inputs, outputs = np.nonzero(rng.random((num_inputs, num_outputs)) < p_direct)
+    direct = np.zeros(len(inputs), CONNECTION_DTYPE)
+    direct["source"], direct["target"] = inputs, num_inputs + int(bias) + outputs
+    direct["weight"], direct["enabled"] = UNSET, True
+    connections = np.concatenate([dense.connections, direct])
+    is_own = (connections["source"] >= first_hidden) | (connections["target"] >= first_hidden)
+    connections["innovation"][is_own] = tracker.reserve_connections(int(np.count_nonzero(is_own)))
+    for row in np.flatnonzero(~is_own):
+        connections["innovation"][row] = tracker.connection(*connections[["source", "target"]][row].item())
+    connections["source"], connections["target"] = ids[connections["source"]], ids[connections["target"]]
+    return Genome(nodes, connections[np.argsort(connections["innovation"])])

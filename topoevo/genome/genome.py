@@ -301,7 +301,7 @@ class Genome:
         connections = editable(self.connections)
         connections["enabled"][row] = False
         node = NODE_LAYOUT.pack(new.node, HIDDEN, ACTIVATIONS[activation].code)
-        return _extended(inserted(self.nodes, [middle], node), connections, graph, genes)
+        return extended(inserted(self.nodes, [middle], node), connections, graph, genes)
 
     def connect(
         self, source: int, target: int, *, tracker: InnovationTracker, weight: np.float32 | float = UNSET
@@ -344,9 +344,9 @@ class Genome:
             connections = editable(self.connections)
             connections["enabled"][row] = True
             connections["weight"][row] = weight
-            return _with_graph(self.nodes, frozen(connections), self.graph.with_enabled(row, True))
+            return with_graph(self.nodes, frozen(connections), self.graph.with_enabled(row, True))
         innovation = tracker.connection(int(self.graph.id[source]), int(self.graph.id[target]))
-        return _extended(self.nodes, self.connections, self.graph, [(innovation, source, target, weight)])
+        return extended(self.nodes, self.connections, self.graph, [(innovation, source, target, weight)])
 
     def without_connection(self, innovation: int) -> Genome:
         """Return a genome without the connection gene `innovation`.
@@ -362,9 +362,40 @@ class Genome:
             if self.role[end] == HIDDEN and not (touching & (self.role[source] != BIAS)).any():
                 nodes[end] = False
                 connections &= ~touching
-        return _with_graph(
+        return self.part(nodes, connections)
+
+    def part(self, nodes: NDArray[np.bool_], connections: NDArray[np.bool_]) -> Genome:
+        """Return the genome of some nodes and of some connections between them.
+
+        Parameters
+        ----------
+        nodes, connections
+            Which of them remain, bool [num_nodes] and [num_connections].
+        """
+        return with_graph(
             kept(self.nodes, nodes), kept(self.connections, connections), self.graph.part(nodes, connections)
         )
+
+    def with_only(self, connections: NDArray[np.bool_]) -> Genome:
+        """Return the genome of some of its connections; hidden nodes that none of them touches go, too.
+
+        Parameters
+        ----------
+        connections
+            Which of them remain, bool [num_connections].
+        """
+        nodes = self.role != HIDDEN
+        nodes[self.source_row[connections]] = True
+        nodes[self.target_row[connections]] = True
+        return self.part(nodes, connections)
+
+    def active_part(self) -> Genome:
+        """Return the genome without disabled connections and all else that is on no path from an input to an output.
+
+        Inputs, outputs and the bias node remain.
+        """
+        nodes, connections = self.active
+        return self.part(nodes | (self.role != HIDDEN), connections)
 
     def with_activation(self, node: int, activation: str) -> Genome:
         """Return a genome whose node `node` has another activation.
@@ -379,7 +410,7 @@ class Genome:
             raise GenomeError(f"node {node} is {Role(self.nodes['role'][row]).name.lower()} and stays linear")
         nodes = editable(self.nodes)
         nodes["activation"][row] = ACTIVATIONS[activation].code
-        return _with_graph(frozen(nodes), self.connections, self.graph)
+        return with_graph(frozen(nodes), self.connections, self.graph)
 
     def with_weights(self, weights: NDArray[np.float32]) -> Genome:
         """Return a genome with other weights, float32 [num_connections] in the order of the genes.
@@ -393,7 +424,7 @@ class Genome:
             raise GenomeError(f"there are {np.size(weights)} weights for {len(self.connections)} connections")
         connections = editable(self.connections)
         connections["weight"] = weights
-        return _with_graph(self.nodes, frozen(connections), self.graph)
+        return with_graph(self.nodes, frozen(connections), self.graph)
 
     # -- checks and exchange ------------------------------------------------------------------------------------
 
@@ -459,8 +490,16 @@ def _new_connections(genes: list[_Gene]) -> _Genes:
     return np.array([(*gene, True) for gene in genes], CONNECTION_DTYPE)
 
 
-def _extended(nodes: _Genes, connections: _Genes, graph: Graph, genes: list[_Gene]) -> Genome:
-    """The genome of nodes and connections whose graph is known, with new genes, given by rows of nodes, sorted in."""
+def extended(nodes: _Genes, connections: _Genes, graph: Graph, genes: list[_Gene]) -> Genome:
+    """Return the genome of two tables whose graph is known, with new genes.
+
+    Parameters
+    ----------
+    nodes, connections, graph
+        What there is, read-only.
+    genes
+        Innovation number, rows of source and target, and weight of each new connection, at least one, in any order.
+    """
     genes = sorted(genes)
     source, target = [gene[1] for gene in genes], [gene[2] for gene in genes]
     rows = [CONNECTION_LAYOUT.pack(number, graph.id[s], graph.id[t], weight, True) for number, s, t, weight in genes]
@@ -470,11 +509,11 @@ def _extended(nodes: _Genes, connections: _Genes, graph: Graph, genes: list[_Gen
     else:
         places = [len(numbers)] * len(genes)
     graph = graph.with_connections(places, source, target)
-    return _with_graph(nodes, inserted(connections, places, b"".join(rows)), graph)
+    return with_graph(nodes, inserted(connections, places, b"".join(rows)), graph)
 
 
-def _with_graph(nodes: _Genes, connections: _Genes, graph: Graph) -> Genome:
-    """The genome of two read-only tables of the right types whose graph is known."""
+def with_graph(nodes: _Genes, connections: _Genes, graph: Graph) -> Genome:
+    """Return the genome of two tables whose graph is known, all read-only and of the right types."""
     genome = object.__new__(Genome)
     vars(genome).update(nodes=nodes, connections=connections, graph=graph)
     return genome

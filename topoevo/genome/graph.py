@@ -92,15 +92,65 @@ class Graph:
         row = int(_compiled().edge_between(source, target, self.source, self.target))
         return None if row < 0 else row
 
+    def connections_between(self, source: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the rows of the connections between many pairs of rows of nodes, -1 where there is none.
+
+        Parameters
+        ----------
+        source, target
+            Rows of nodes, int32 [num_pairs].
+
+        Returns
+        -------
+        ndarray of int32 [num_pairs]
+        """
+        pairs, rows = self._by_pair
+        if len(rows) == 0:
+            return np.full(len(source), -1, np.int32)
+        wanted = _pairs(source, target)
+        places = np.minimum(pairs.searchsorted(wanted), len(pairs) - 1)
+        return np.where(pairs[places] == wanted, rows[places], np.int32(-1))
+
+    @cached_property
+    def _by_pair(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Source and target of every connection as one number, ascending, and its row."""
+        pairs = _pairs(self.source, self.target)
+        rows = np.argsort(pairs, kind="stable")
+        return frozen(pairs[rows]), frozen(rows.astype(np.int32))
+
     def has_path(self, start: int, goal: int) -> bool:
         """Return whether a path leads from a row of nodes to another one, or they are the same."""
         return bool(_compiled().has_path(start, goal, len(self.role), self.source, self.target))
+
+    def joinable(self, source: NDArray[np.int32], target: NDArray[np.int32], *, limit: int) -> NDArray[np.int32]:
+        """Return which of several connections may be added together without closing a cycle.
+
+        Parameters
+        ----------
+        source, target
+            Rows of their ends, int32 [num_new], no pair twice: from inputs, the bias node and hidden nodes to hidden
+            nodes and outputs. The first one that is legal beside those before it is taken first.
+        limit
+            How many are taken at most.
+
+        Returns
+        -------
+        ndarray of int32 [num_taken]
+            Their positions, ascending.
+        """
+        new = [frozen(np.array(rows, np.int32)) for rows in (source, target)]
+        taken: NDArray[np.int32] = _compiled().joinable(self.role, self.source, self.target, *new, limit)
+        return taken
 
     def with_enabled(self, row: int, enabled: bool) -> Graph:
         """Return a graph in which a connection is enabled or disabled."""
         column = editable(self.enabled)
         column[row] = enabled
-        return Graph(self.id, self.role, self.source, self.target, frozen(column))
+        return self.with_enabled_column(frozen(column))
+
+    def with_enabled_column(self, enabled: NDArray[np.bool_]) -> Graph:
+        """Return a graph in which other connections are enabled, bool [num_connections], read-only."""
+        return Graph(self.id, self.role, self.source, self.target, enabled)
 
     def with_node(self, node: int, role: int) -> Graph:
         """Return a graph with one more node, of a new id."""
@@ -146,6 +196,12 @@ class Graph:
             frozen(row[self.target[connections]]),
             frozen(self.enabled[connections]),
         )
+
+
+def _pairs(source: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.int64]:
+    """One number for each pair of rows."""
+    numbers: NDArray[np.int64] = source.astype(np.int64) << 32 | target
+    return numbers
 
 
 class OpenPairs(NamedTuple):

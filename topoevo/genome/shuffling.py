@@ -5,21 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.genome.genes import BIAS, HIDDEN
+from topoevo.genome.genes import BIAS
 from topoevo.genome.genome import Genome
 
 #: Exchanges that are tried for every connection. Milo et al. 2003 find 100 enough for any graph; on evolved networks
 #: the fraction of connections that are still in place stops falling at about 10.
 _ATTEMPTS_A_CONNECTION = 30
-
-
-def active_part(genome: Genome) -> Genome:
-    """Return `genome` without disabled connections and all else that is on no path from an input to an output.
-
-    Inputs, outputs and the bias node remain.
-    """
-    nodes, connections = genome.active
-    return Genome(genome.nodes[nodes | (genome.role != HIDDEN)], genome.connections[connections])
 
 
 def shuffled(genome: Genome, rng: np.random.Generator) -> Genome:
@@ -41,7 +32,7 @@ def shuffled(genome: Genome, rng: np.random.Generator) -> Genome:
     ----------
     Maslov & Sneppen 2002, Science 296:910. Milo et al. 2003, arXiv:cond-mat/0312028.
     """
-    genome = active_part(genome)
+    genome = genome.active_part()
     layer = genome.layers().tolist()
     rows = _rows_to_move(genome)
     source, target = genome.source_row[rows].tolist(), genome.target_row[rows].tolist()
@@ -70,7 +61,7 @@ def shuffled_by_layer(genome: Genome, rng: np.random.Generator) -> Genome:
     rng
         Generator.
     """
-    genome = active_part(genome)
+    genome = genome.active_part()
     layer = genome.layers()
     members = [np.flatnonzero((layer == one) & (genome.role != BIAS)) for one in range(int(layer.max()) + 1)]
     rows = _rows_to_move(genome)

@@ -7,6 +7,7 @@ contiguous run of numbers.
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import IntEnum
@@ -90,6 +91,13 @@ class Optimization:
     grad_power
         Every component g becomes sign(g) |g|^grad_power, after clipping (Baiesi 2019); 1 leaves it, 0 keeps the sign
         alone.
+    label_smoothing
+        Share ε of the target probability of a cross entropy that is spread evenly over the K classes: the errors that
+        are followed are softmax - (1 - ε) onehot - ε / K (Szegedy et al. 2016, section 7), while losses are reported
+        without. Loops that follow losses instead of errors know nothing of it.
+    weight_averaging
+        Share of the steps, at the end of a training, after each of which the weights count in `OptimizerState.average`
+        (Polyak & Juditsky 1992; Izmailov et al. 2018); 0 averages nothing. Steps themselves do not notice.
     """
 
     rule: UpdateRule
@@ -103,6 +111,8 @@ class Optimization:
     decoupled: bool = False
     max_grad_norm: float = math.inf
     grad_power: float = 1.0
+    label_smoothing: float = 0.0
+    weight_averaging: float = 0.0
 
 
 @dataclass
@@ -120,6 +130,9 @@ class OptimizerState:
         stands for those of the present call.
     scale
         Factor that the acceptance rate of Metropolis proposals has led to.
+    weight_sum, num_summed
+        Sum of the weights after each of the last `num_summed` steps, float64 [num_edges]; None before
+        the first of them.
     """
 
     first: Floats
@@ -127,11 +140,29 @@ class OptimizerState:
     steps: int = 0
     num_steps: int = 0
     scale: float = 1.0
+    weight_sum: NDArray[np.float64] | None = None
+    num_summed: int = 0
 
     @staticmethod
     def zeros(num_edges: int, num_steps: int = 0) -> OptimizerState:
         """Return the state before the first step."""
         return OptimizerState(np.zeros(num_edges, np.float32), np.zeros(num_edges, np.float32), num_steps=num_steps)
+
+    @property
+    def average(self) -> Floats | None:
+        """Uniform average of the weights that were added, float32 [num_edges]; None if there were none."""
+        return None if self.weight_sum is None else (self.weight_sum / self.num_summed).astype(np.float32)
+
+    def add_to_average(self, weights: Floats) -> None:
+        """Let weights, float [num_edges], count in the average."""
+        if self.weight_sum is None:
+            self.weight_sum = np.zeros(len(weights))
+        self.weight_sum += weights
+        self.num_summed += 1
+
+    def restart_average(self) -> None:
+        """Forget the weights that were added, as is due where the network changes."""
+        self.weight_sum, self.num_summed = None, 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,7 +392,9 @@ class Kernel(ABC):
         """
 
     @abstractmethod
-    def output_errors(self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
+    def output_errors(
+        self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats, *, label_smoothing: float = 0.0
+    ) -> Floats:
         """Return each sample's derivative of its loss by each output activity.
 
         Parameters
@@ -372,6 +405,8 @@ class Kernel(ABC):
             [num_outputs, num_samples].
         targets
             int32 [1, num_samples] or float32 [num_outputs, num_samples].
+        label_smoothing
+            See `Optimization`; a squared error knows nothing of it.
         """
 
     @abstractmethod
@@ -432,6 +467,9 @@ class Kernel(ABC):
         loss: Loss,
     ) -> StepScores:
         """Change `weights` in place by one step a minibatch.
+
+        Where `optimization` has `weight_averaging`, `state` averages the weights besides; to take the average for
+        them is left to the caller, when the training is over.
 
         Parameters
         ----------
@@ -541,6 +579,20 @@ def learning_rate(optimization: Optimization, step: int, num_steps: int) -> floa
     if optimization.schedule is Schedule.COSINE:
         progress = 0.5 * (1.0 - math.cos(math.pi * progress))
     return optimization.lr * (1.0 - (1.0 - optimization.final_lr_ratio) * progress)
+
+
+def averaging_start(optimization: Optimization, state: OptimizerState, num_steps: int) -> int:
+    """Return the number of the first of `num_steps` steps, number 0 being the first, whose weights are averaged.
+
+    At least one step counts, unless `weight_averaging` is 0, where none ever does. What `state` has averaged before
+    that step is of another training, and is forgotten.
+    """
+    if optimization.weight_averaging == 0:
+        return sys.maxsize
+    start = num_steps - max(1, round(optimization.weight_averaging * num_steps))
+    if state.steps <= start:
+        state.restart_average()
+    return start
 
 
 def target_values(loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:

@@ -60,7 +60,7 @@ def check_state(network: Network, state: OptimizerState) -> None:
     KernelError
         If it has another number of edges.
     """
-    check_edges(network, first=state.first, second=state.second)
+    check_edges(network, first=state.first, second=state.second, weight_sum=state.weight_sum)
 
 
 def check_inputs(network: Network, num_inputs: int) -> None:

@@ -32,6 +32,7 @@ from topoevo.kernels.base import (
     Shaping,
     StepScores,
     UpdateRule,
+    averaging_start,
 )
 from topoevo.kernels.checks import (
     check_edges,
@@ -110,11 +111,15 @@ class CompiledKernel(Kernel):
         primitives.forward(*_incoming(network), *read, weighted_inputs, activities)
         return weighted_inputs, activities
 
-    def output_errors(self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
+    def output_errors(
+        self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats, *, label_smoothing: float = 0.0
+    ) -> Floats:
         """See `Kernel.output_errors`."""
         check_targets(len(outputs), loss, targets)
         errors = np.empty_like(outputs)
-        primitives.output_errors(int(loss), *_frozen(outputs, *_labels_and_values(loss, targets)), errors)
+        primitives.output_errors(
+            int(loss), *_frozen(outputs, *_labels_and_values(loss, targets)), float(label_smoothing), errors
+        )
         return errors
 
     def backward(
@@ -214,7 +219,7 @@ class CompiledKernel(Kernel):
         check_state(network, state)
         losses, accuracies = np.full((2, len(order)), np.nan)
         p = plasticity
-        with _contiguous(weights) as own:
+        with _contiguous(weights) as own, _averaged(optimization, state, order, len(weights)) as averaged:
             state.steps += loops.train(
                 *_incoming(network), *_outgoing(network),
                 own, *_frozen(p.plastic, _NO_FEEDBACK if p.feedback is None else p.feedback), p.feedback is not None,
@@ -223,7 +228,7 @@ class CompiledKernel(Kernel):
                     _NO_DIRECT if p.direct is None else p.direct, _NO_EDGES if p.hebbian is None else p.hebbian
                 ),
                 float(p.hebbian_lr), p.decorrelate,
-                *_scalars(optimization), *_state(state, order),
+                *_scalars(optimization), float(optimization.label_smoothing), *_state(state, order), *averaged,
                 *_samples(batches, loss, order), int(loss), losses, accuracies,
             )  # fmt: skip
         return StepScores(losses, accuracies)
@@ -247,11 +252,11 @@ class CompiledKernel(Kernel):
         check_state(network, state)
         losses, accuracies = np.full((2, len(order)), np.nan)
         p = perturbations
-        with _contiguous(weights) as own:
+        with _contiguous(weights) as own, _averaged(optimization, state, order, len(weights)) as averaged:
             state.steps += loops.train_by_perturbations(
                 *_incoming(network),
                 own, *_frozen(plastic), p.num_candidates, float(p.sigma), p.antithetic, int(p.shaping),
-                *_scalars(optimization), *_state(state, order),
+                *_scalars(optimization), *_state(state, order), *averaged,
                 *_samples(batches, loss, order), int(loss), rng, losses, accuracies,
             )  # fmt: skip
         return StepScores(losses, accuracies)
@@ -357,6 +362,23 @@ def _scalars(optimization: Optimization) -> tuple[Any, ...]:
         int(o.rule), float(o.lr), float(o.final_lr_ratio), int(o.schedule), *(float(x) for x in numbers),
         bool(o.decoupled), float(o.max_grad_norm), float(o.grad_power),
     )  # fmt: skip
+
+
+@contextmanager
+def _averaged(
+    optimization: Optimization, state: OptimizerState, order: NDArray[np.int32], num_edges: int
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """The first step whose weights are averaged, and what their sum is added to; afterwards the state has it."""
+    before = state.steps
+    start = averaging_start(optimization, state, state.num_steps or before + len(order))
+    if start >= before + len(order):
+        yield start, np.zeros(0)
+        return
+    weight_sum = np.zeros(num_edges) if state.weight_sum is None else state.weight_sum
+    yield start, weight_sum
+    num_added = state.steps - max(start, before)
+    if num_added > 0:
+        state.weight_sum, state.num_summed = weight_sum, state.num_summed + num_added
 
 
 def _state(state: OptimizerState, order: NDArray[np.int32]) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from topoevo.kernels.lanes import LANES, aligned_rows, at
 from topoevo.kernels.passes import (
     BLOCKS,
     accuracy_of,
+    add_to_average,
     backward_pass,
     blocks_together,
     clear_lanes,
@@ -49,8 +50,8 @@ def train(
     input_index, num_sources, num_outputs, activation, row_start, source, out_start, edge, out_target,
     weights, plastic, feedback, has_feedback, propagate, direct, hebbian, hebbian_lr, decorrelate,
     rule, lr, final_lr_ratio, schedule, first_decay, second_decay, epsilon, weight_decay, decoupled,
-    max_grad_norm, grad_power,
-    steps_before, num_steps, first, second,
+    max_grad_norm, grad_power, label_smoothing,
+    steps_before, num_steps, first, second, averaged_from, weight_sum,
     inputs, labels, values, sizes, order, loss_kind, losses, accuracies,
 ):  # fmt: skip
     """Train; see `Kernel.train`. Returns the number of steps taken."""
@@ -107,8 +108,9 @@ def train(
                 loss += block_loss
                 right += block_right
                 output_errors(
-                    loss_kind, y, num_outputs, labels[batch, 0], values[batch], start, size, top, total, errors
-                )
+                    loss_kind, y, num_outputs, labels[batch, 0], values[batch], start, size, top, total,
+                    label_smoothing, errors,
+                )  # fmt: skip
                 replace_outputs_by_errors(num_sources, num_outputs, activation, z_rows, weighted_inputs, y, errors)
                 if not propagate:
                     output_products(num_outputs, row_start, source, y, y_places, sums)
@@ -158,6 +160,7 @@ def train(
             second_decay, epsilon, weight_decay, decoupled, steps_before + step + 1,
             first, second, weights, gradient, plastic,
         )  # fmt: skip
+        add_to_average(steps_before + step, averaged_from, weights, weight_sum)
     return len(order)
 
 
@@ -167,7 +170,7 @@ def train_by_perturbations(
     weights, plastic, num_candidates, sigma, antithetic, shaping,
     rule, lr, final_lr_ratio, schedule, first_decay, second_decay, epsilon, weight_decay, decoupled,
     max_grad_norm, grad_power,
-    steps_before, num_steps, first, second,
+    steps_before, num_steps, first, second, averaged_from, weight_sum,
     inputs, labels, values, sizes, order, loss_kind, rng, losses, accuracies,
 ):  # fmt: skip
     """Train; see `Kernel.train_by_perturbations`. Returns the number of steps taken."""
@@ -237,6 +240,7 @@ def train_by_perturbations(
             second_decay, epsilon, weight_decay, decoupled, steps_before + step + 1,
             first, second, weights, gradient, plastic,
         )  # fmt: skip
+        add_to_average(steps_before + step, averaged_from, weights, weight_sum)
     return len(order)
 
 

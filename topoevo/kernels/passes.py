@@ -445,7 +445,7 @@ def accuracy_of(loss_kind, num_right, num_samples):
 
 
 @inlined_loop
-def output_errors(loss_kind, activities, num_outputs, labels, values, first, size, top, total, errors):
+def output_errors(loss_kind, activities, num_outputs, labels, values, first, size, top, total, label_smoothing, errors):
     """d loss / d y per sample [output, LANES], after `scores` has left `top` and `total`."""
     first_output = len(activities) - num_outputs
     if loss_kind == _CROSS_ENTROPY:
@@ -453,7 +453,12 @@ def output_errors(loss_kind, activities, num_outputs, labels, values, first, siz
             for j in range(LANES):
                 errors[row - first_output, j] = elementary.exp(activities[row, j] - top[j]) / total[j]
         for j in range(size):
-            errors[labels[first + j], j] -= _ONE
+            errors[labels[first + j], j] -= np.float32(1.0 - label_smoothing)
+        if label_smoothing > 0.0:
+            share = np.float32(label_smoothing / num_outputs)
+            for k in range(num_outputs):
+                for j in range(LANES):
+                    errors[k, j] -= share
     else:
         scale = np.float32(2.0 / num_outputs)
         for k in range(num_outputs):
@@ -585,3 +590,11 @@ def update(
                 move = np.sqrt((first[e] + eps) / (second[e] + eps)) * g
                 first[e] = fused(a2, move * move, b2 * first[e])
                 weights[e] = _moved(weights, e, shrink, product(lr32, move))
+
+
+@inlined_loop
+def add_to_average(step, averaged_from, weights, weight_sum):
+    """Let the weights after a step count in their average; `weight_sum` is empty where there is none."""
+    if step >= averaged_from:
+        for e in range(len(weight_sum)):
+            weight_sum[e] += np.float64(weights[e])

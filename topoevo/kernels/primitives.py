@@ -58,7 +58,7 @@ def forward(
 
 
 @entry_point(CACHE)
-def output_errors(loss_kind, outputs, labels, values, all_errors):
+def output_errors(loss_kind, outputs, labels, values, label_smoothing, all_errors):
     """See `Kernel.output_errors`."""
     num_outputs, n = outputs.shape
     rows, errors = aligned_rows(num_outputs, LANES), aligned_rows(num_outputs, LANES)
@@ -68,7 +68,9 @@ def output_errors(loss_kind, outputs, labels, values, all_errors):
         size = min(LANES, n - start)
         load_rows(outputs, start, size, rows)
         scores(loss_kind, rows, num_outputs, labels[0], values, start, size, top, total, answer)
-        passes.output_errors(loss_kind, rows, num_outputs, labels[0], values, start, size, top, total, errors)
+        passes.output_errors(
+            loss_kind, rows, num_outputs, labels[0], values, start, size, top, total, label_smoothing, errors
+        )
         store_rows(errors, 0, all_errors, start, size)
 
 

@@ -23,6 +23,7 @@ from topoevo.kernels.base import (
     Proposals,
     StepScores,
     UpdateRule,
+    averaging_start,
     learning_rate,
     mean_scores,
     target_values,
@@ -50,12 +51,16 @@ class ReferenceKernel(Kernel):
             activities[network.num_sources + node] = value
         return weighted_inputs, activities
 
-    def output_errors(self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
+    def output_errors(
+        self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats, *, label_smoothing: float = 0.0
+    ) -> Floats:
         """See `Kernel.output_errors`."""
         if loss is Loss.CROSS_ENTROPY:
             exponentials = np.exp(outputs - outputs.max(axis=0))
             errors: Floats = exponentials / exponentials.sum(axis=0)
-            errors[targets[0].astype(np.int64), np.arange(outputs.shape[1])] -= 1.0
+            errors[targets[0].astype(np.int64), np.arange(outputs.shape[1])] -= 1.0 - label_smoothing
+            if label_smoothing:
+                errors -= label_smoothing / len(outputs)
             return errors
         difference = outputs - target_values(loss, outputs, targets)
         return (difference * (2.0 / len(outputs))).astype(outputs.dtype)
@@ -165,6 +170,7 @@ class ReferenceKernel(Kernel):
         check_plasticity(network, plasticity)
         losses, accuracies = np.full((2, len(order)), np.nan)
         num_steps = state.num_steps or state.steps + len(order)
+        averaged_from = averaging_start(optimization, state, num_steps)
         for step, batch in enumerate(order):
             inputs, targets = _samples(batches, batch)
             weighted_inputs, activities = self.forward(network, weights, inputs)
@@ -173,7 +179,8 @@ class ReferenceKernel(Kernel):
             if not np.isfinite(score[0]):
                 break
             losses[step], accuracies[step] = score
-            output_errors = self.output_errors(loss, outputs, targets)
+            smoothing = optimization.label_smoothing
+            output_errors = self.output_errors(loss, outputs, targets, label_smoothing=smoothing)
             if not plasticity.propagate:
                 errors = _errors_of_outputs(network, weighted_inputs, activities, output_errors)
             elif plasticity.direct is not None:
@@ -188,6 +195,8 @@ class ReferenceKernel(Kernel):
                 changes = self.hebbian_changes(network, weights, activities, decorrelate=plasticity.decorrelate)
                 weights[hebbian] += plasticity.hebbian_lr * changes[hebbian] / inputs.shape[1]
             self.update(optimization, state, weights, gradient, plasticity.plastic, lr=lr)
+            if state.steps > averaged_from:
+                state.add_to_average(weights)
         return StepScores(losses, accuracies)
 
     def train_by_perturbations(
@@ -207,6 +216,7 @@ class ReferenceKernel(Kernel):
         check_training(network, weights, batches, order, loss)
         losses, accuracies = np.full((2, len(order)), np.nan)
         num_steps = state.num_steps or state.steps + len(order)
+        averaged_from = averaging_start(optimization, state, num_steps)
         for step, batch in enumerate(order):
             inputs, targets = _samples(batches, batch)
             score = self._score(network, weights, loss, inputs, targets)
@@ -217,6 +227,8 @@ class ReferenceKernel(Kernel):
             losses[step], accuracies[step] = score
             lr = learning_rate(optimization, state.steps, num_steps)
             self.update(optimization, state, weights, gradient, plastic, lr=lr)
+            if state.steps > averaged_from:
+                state.add_to_average(weights)
         return StepScores(losses, accuracies)
 
     def train_by_proposals(

@@ -8,6 +8,7 @@ spoils the whole layer after it (0 · inf is NaN), not its own targets alone.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from contextlib import ContextDecorator
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ from topoevo.kernels.base import (
     Shaping,
     StepScores,
     UpdateRule,
+    averaging_start,
     learning_rate,
 )
 from topoevo.kernels.checks import check_inputs, check_plasticity, check_training
@@ -92,10 +94,13 @@ class TorchKernel(Kernel):
         return _array(torch.cat(weighted_inputs)[rows]), _array(activities[circuit.position])
 
     @_one_thread
-    def output_errors(self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats) -> Floats:
+    def output_errors(
+        self, loss: Loss, outputs: Floats, targets: NDArray[np.int32] | Floats, *, label_smoothing: float = 0.0
+    ) -> Floats:
         """See `Kernel.output_errors`."""
         computed = self._tensor(outputs).requires_grad_()
-        total = sample_losses(loss, computed, self._targets(loss, targets, outputs.dtype)).sum()
+        given = self._targets(loss, targets, outputs.dtype)
+        total = sample_losses(loss, computed, given, label_smoothing=label_smoothing).sum()
         return _array(torch.autograd.grad(total, computed)[0])
 
     @_one_thread
@@ -176,7 +181,7 @@ class TorchKernel(Kernel):
         losses, accuracies = np.full((2, len(order)), np.nan)
         num_steps = state.num_steps or state.steps + len(order)
         circuit, changing, p = Circuit(network, self.device), self._tensor(weights), plasticity
-        update = _Update(optimization, state, p.plastic, changing)
+        update = _Update(optimization, state, p.plastic, changing, averaging_start(optimization, state, num_steps))
         feedback, direct, hebbian = (
             None if array is None else self._tensor(array) for array in (p.feedback, p.direct, p.hebbian)
         )
@@ -191,7 +196,7 @@ class TorchKernel(Kernel):
             if not math.isfinite(score[0]):
                 break
             losses[step], accuracies[step] = score
-            followed = sample_losses(loss, outputs, targets).mean()
+            followed = sample_losses(loss, outputs, targets, label_smoothing=optimization.label_smoothing).mean()
             if p.propagate and direct is not None:
                 (errors,) = torch.autograd.grad(followed, weighted_inputs[-1], retain_graph=True)
                 carried = direct @ errors[circuit.outputs - (network.num_nodes - len(errors))]
@@ -228,7 +233,7 @@ class TorchKernel(Kernel):
         num_steps = state.num_steps or state.steps + len(order)
         num_noises = p.num_candidates // 2 if p.antithetic else p.num_candidates
         circuit, changing = Circuit(network, self.device), self._tensor(weights)
-        update = _Update(optimization, state, plastic, changing)
+        update = _Update(optimization, state, plastic, changing, averaging_start(optimization, state, num_steps))
         for step, batch in enumerate(order):
             sources, targets = self._samples(network, weights, batches, batch, loss)
             noise = np.zeros((num_noises, network.num_edges), weights.dtype)
@@ -340,9 +345,16 @@ class _Update:
     """An optimizer of torch at work on the plastic part of `weights`, which it changes in place."""
 
     def __init__(
-        self, optimization: Optimization, state: OptimizerState, plastic: NDArray[np.bool_], weights: Tensor
+        self,
+        optimization: Optimization,
+        state: OptimizerState,
+        plastic: NDArray[np.bool_],
+        weights: Tensor,
+        averaged_from: int = sys.maxsize,
     ) -> None:
         self._optimization, self._state, self._weights = optimization, state, weights
+        self._averaged_from = averaged_from
+        self._sum = None if state.weight_sum is None else torch.tensor(state.weight_sum, device=weights.device)
         self._edges = np.flatnonzero(plastic)
         self._places = torch.from_numpy(self._edges).to(weights.device)
         self._learned = weights[self._places]
@@ -356,10 +368,16 @@ class _Update:
 
     def step(self, gradient: Tensor, lr: float) -> None:
         """Take one step against `gradient` [num_edges]."""
-        o = self._optimization
         self._state.steps += 1
-        if self._optimizer is None:
-            return
+        if self._optimizer is not None:
+            self._move(self._optimizer, gradient, lr)
+        if self._state.steps > self._averaged_from:
+            self._sum = self._weights.double() + (0.0 if self._sum is None else self._sum)
+            self._state.num_summed += 1
+
+    def _move(self, optimizer: torch.optim.Optimizer, gradient: Tensor, lr: float) -> None:
+        """Change the plastic weights."""
+        o = self._optimization
         g = gradient[self._places]
         if math.isfinite(o.max_grad_norm):
             g = g * (o.max_grad_norm / torch.linalg.vector_norm(g)).clamp(max=1.0)
@@ -370,12 +388,13 @@ class _Update:
             if o.decoupled:
                 self._learned *= 1.0 - lr * o.weight_decay
             self._learned.grad = g
-            self._optimizer.param_groups[0]["lr"] = lr
-            self._optimizer.step()
+            optimizer.param_groups[0]["lr"] = lr
+            optimizer.step()
             self._weights[self._places] = self._learned
 
     def save(self) -> None:
-        """Write the averages back to where they came from."""
+        """Write what is remembered back to where it came from."""
+        self._state.weight_sum = None if self._sum is None else _array(self._sum)
         if self._optimizer is None:
             return
         memory = self._optimizer.state[self._learned]

@@ -207,7 +207,7 @@ class Circuit:
         return torch.where(self.into_output, 0.0, (products - explained)[row, column])
 
 
-def sample_losses(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
+def sample_losses(loss: Loss, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
     """Return the loss of every sample, [..., num_samples].
 
     Parameters
@@ -218,10 +218,15 @@ def sample_losses(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
         [..., num_outputs, num_samples].
     targets
         int64 [1, num_samples], or values [num_outputs, num_samples].
+    label_smoothing
+        Of a cross entropy; see `Optimization`.
     """
     if loss is Loss.CROSS_ENTROPY:
         scores = torch.log_softmax(outputs, -2)
-        return -scores.gather(-2, targets.expand(*scores.shape[:-2], *targets.shape)).squeeze(-2)
+        right = scores.gather(-2, targets.expand(*scores.shape[:-2], *targets.shape)).squeeze(-2)
+        if label_smoothing:
+            right = (1.0 - label_smoothing) * right + label_smoothing * scores.mean(-2)
+        return -right
     if loss is Loss.CLASS_SQUARED_ERROR:
         targets = torch.nn.functional.one_hot(targets[0], outputs.shape[-2]).T
     return (outputs - targets).square().mean(-2)

@@ -53,7 +53,7 @@ class Learner:
     rng: np.random.Generator
 
     def train(self, batches: Batches, epochs: NDArray[np.int32]) -> TrainingHistory:
-        """Take one step a minibatch.
+        """Take one step a minibatch; after the last one of the whole training, averaged weights are the weights.
 
         Parameters
         ----------
@@ -63,8 +63,13 @@ class Learner:
             Order of the minibatches in every epoch, int32 [num_epochs, num_batches].
         """
         order = np.ascontiguousarray(epochs.ravel())
+        num_steps = self.state.num_steps or self.state.steps + len(order)
         with np.errstate(over="ignore", invalid="ignore"):
             scores = self.rule.train(self, batches, order)
+        average = self.state.average
+        if average is not None and self.state.steps >= num_steps:
+            self.weights[:] = average
+            self.state.restart_average()
         return TrainingHistory(
             scores.losses, scores.accuracies, batches.sizes[order], epochs.shape[1], scores.acceptances
         )
@@ -75,7 +80,7 @@ class Learner:
 
     def memory(self) -> dict[str, Any]:
         """Return all that changes while it learns, as arrays and JSON values; `recall` goes on from there."""
-        return {
+        memory: dict[str, Any] = {
             "weights": self.weights.copy(),
             "first": self.state.first.copy(),
             "second": self.state.second.copy(),
@@ -84,16 +89,22 @@ class Learner:
             "scale": self.state.scale,
             "rng": self.rng.bit_generator.state,
         }
+        if self.state.weight_sum is not None:
+            memory |= {"weight_sum": self.state.weight_sum.copy(), "num_summed": self.state.num_summed}
+        return memory
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Become as the learner of the same rule and network was whose `memory` is given."""
         self.weights[:] = memory["weights"]
+        weight_sum = memory.get("weight_sum")
         self.state = OptimizerState(
             np.array(memory["first"], np.float32),
             np.array(memory["second"], np.float32),
             int(memory["steps"]),
             int(memory["num_steps"]),
             float(memory["scale"]),
+            None if weight_sum is None else np.array(weight_sum, np.float64),
+            int(memory.get("num_summed", 0)),
         )
         self.rng.bit_generator.state = memory["rng"]
 
@@ -121,6 +132,8 @@ class LearningRule(ABC):
     has_feedback: ClassVar[bool] = False
     #: Whether it needs nothing but a score of the weights, so that it learns in environments, too, by `follow`.
     follows_scores: ClassVar[bool] = False
+    #: Whether errors or activities tell of every connection what learning would do with it.
+    gives_evidence: ClassVar[bool] = True
     #: Whether weights change at all.
     changes_weights: ClassVar[bool] = True
     #: What may help if the loss becomes infinite, in settings as a user calls them.

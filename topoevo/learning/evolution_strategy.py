@@ -22,7 +22,7 @@ from topoevo.kernels import (
     Shaping,
     StepScores,
 )
-from topoevo.kernels.base import learning_rate
+from topoevo.kernels.base import averaging_start, learning_rate
 from topoevo.kernels.objectives import Objective, estimate_gradient
 from topoevo.learning.base import LEARNING_RULES, Learner, LearningRule
 from topoevo.network import Network
@@ -35,6 +35,7 @@ class EvolutionStrategy(LearningRule):
     """The optimizer gets an estimate of the gradient."""
 
     name: ClassVar[str] = "evolution_strategy"
+    gives_evidence: ClassVar[bool] = False
     needs_derivatives: ClassVar[bool] = False
     follows_scores: ClassVar[bool] = True
     loop: ClassVar[str] = "train_by_perturbations"
@@ -85,8 +86,11 @@ class EvolutionStrategy(LearningRule):
         """See `LearningRule.follow`; a step asks for all candidates at once."""
         weights, state = np.array(weights, np.float32), OptimizerState.zeros(network.num_edges)
         plastic = self.plasticity(network).plastic
+        averaged_from = averaging_start(optimization, state, num_steps)
         for step in range(num_steps):
             gradient, _ = estimate_gradient(objective, weights, plastic, self._perturbations, rng)
             lr = learning_rate(optimization, step, num_steps)
             kernel.update(optimization, state, weights, gradient, plastic, lr=lr)
-        return weights
+            if step >= averaged_from:
+                state.add_to_average(weights)
+        return weights if state.average is None else state.average

@@ -27,6 +27,7 @@ class Metropolis(LearningRule):
     """A walk of one network, without derivatives and without an optimizer."""
 
     name: ClassVar[str] = "metropolis"
+    gives_evidence: ClassVar[bool] = False
     needs_optimizer: ClassVar[bool] = False
     follows_gradient: ClassVar[bool] = False
     needs_derivatives: ClassVar[bool] = False

@@ -20,6 +20,7 @@ class NoLearning(LearningRule):
     """Minibatches are scored, and nothing follows from it."""
 
     name: ClassVar[str] = "none"
+    gives_evidence: ClassVar[bool] = False
     needs_optimizer: ClassVar[bool] = False
     follows_gradient: ClassVar[bool] = False
     needs_derivatives: ClassVar[bool] = False

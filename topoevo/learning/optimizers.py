@@ -52,6 +52,8 @@ def make_optimization(
     lr_schedule: str = "constant",
     max_grad_norm: float | None = None,
     grad_power: float = 1.0,
+    label_smoothing: float = 0.0,
+    weight_averaging: float = 0.0,
 ) -> Optimization:
     """Return the update settings of a named optimizer.
 
@@ -69,6 +71,8 @@ def make_optimization(
         Name of `LR_SCHEDULES`.
     max_grad_norm, grad_power
         See `Optimization`; None stands for infinity.
+    label_smoothing, weight_averaging
+        See `Optimization`.
     """
     schedule, final_lr_ratio = LR_SCHEDULES[lr_schedule]
     named = OPTIMIZERS[optimizer]
@@ -81,4 +85,6 @@ def make_optimization(
         weight_decay=weight_decay,
         max_grad_norm=math.inf if max_grad_norm is None else max_grad_norm,
         grad_power=grad_power,
+        label_smoothing=label_smoothing,
+        weight_averaging=weight_averaging,
     )

@@ -1,0 +1,259 @@
+"""A data set split for one seed, with what is the same for every method: validation, the final stage, the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.experiment.championship import FINAL
+from topoevo.experiment.data import load_samples_of
+from topoevo.experiment.evaluators import DatasetEvaluator
+from topoevo.experiment.params import Params, load_params
+from topoevo.experiment.scoring import score_outputs
+from topoevo.experiment.shared_data import TaskData
+from topoevo.genome import Genome
+from topoevo.kernels import Batches, Kernel, Loss
+from topoevo.network import Network, compile_network
+from topoevo.seeds import Stream
+from topoevo.tasks.task import Samples, Task
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ("mnist", "fashion-mnist")
+#: Tables that scikit-learn ships; every seed has a split of its own.
+TABLES = ("digits", "breast_cancer", "wine", "diabetes")
+DATASETS = (*IMAGES, *TABLES)
+TEST_RATIO = 0.25
+
+#: Training samples pass through the baselines' trainings in this many layouts of minibatches.
+NUM_LAYOUTS = 3
+#: Epochs of a baseline's training, and the least number of steps, to which epochs are added.
+NUM_EPOCHS = 30
+NUM_STEPS = 4000
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a network is on one part of the data.
+
+    Parameters
+    ----------
+    value
+        Accuracy, or the coefficient of determination R² of a regression; larger is better.
+    loss
+        Mean cross entropy in nats, or squared error in scaled units.
+    rmse
+        Root mean squared error in the units of the data; None for classes.
+    """
+
+    value: float
+    loss: float
+    rmse: float | None
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What networks are chosen by: the value, and the loss where it is the same."""
+        return self.value, -self.loss
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Samples and the settings of the parameter file that every method's network is finished with.
+
+    Parameters
+    ----------
+    name
+        One of `DATASETS`.
+    params
+        Settings of the evolved search, of this seed.
+    task
+        The samples.
+    num_epochs, num_steps
+        Length of a baseline's training: so many epochs, and at least so many steps.
+    """
+
+    name: str
+    params: Params
+    task: Task
+    num_epochs: int = NUM_EPOCHS
+    num_steps: int = NUM_STEPS
+
+    @property
+    def seed(self) -> int:
+        """Decides splits and all random numbers."""
+        return self.params.seed
+
+    @property
+    def loss(self) -> Loss:
+        """What is minimized."""
+        return Loss[self.task.loss.upper()]
+
+    @property
+    def kernel(self) -> Kernel:
+        """The backend."""
+        return self._evaluator.kernel
+
+    @property
+    def batch_size(self) -> int:
+        """Samples in a minibatch of a baseline's training."""
+        return 128 if len(self.task.train) > 10_000 else 32
+
+    @property
+    def batches_an_epoch(self) -> int:
+        """Minibatches of one epoch; samples that fill none are left out of it."""
+        return max(len(self.task.train) // self.batch_size, 1)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """The training samples in `NUM_LAYOUTS` random orders, one after the other."""
+        rng = np.random.default_rng([self.seed, 1])
+        count = min(self.batches_an_epoch * self.batch_size, len(self.task.train))
+        order = np.concatenate([rng.permutation(len(self.task.train))[:count] for _ in range(NUM_LAYOUTS)])
+        train = self.task.train
+        return Batches.lay_out(train.inputs, train.targets, batch_size=min(self.batch_size, count), order=order)
+
+    def prepare(self) -> None:
+        """Compile, and lay the samples out, before several threads want it."""
+        self.kernel.prepare()
+        self.batches  # noqa: B018 - cached
+
+    def minibatches(self, rng: np.random.Generator) -> NDArray[np.int32]:
+        """Return the minibatch of each step of a training, int32 [num_steps]."""
+        each = self.batches_an_epoch
+        epochs = max(self.num_epochs, -(-self.num_steps // each))
+        rows = [epoch % NUM_LAYOUTS * each + rng.permutation(each) for epoch in range(epochs)]
+        return np.concatenate(rows).astype(np.int32)
+
+    def score(self, part: str, network: Network, weights: NDArray[np.float32]) -> Score:
+        """Return how good a network is.
+
+        Parameters
+        ----------
+        part
+            ``train``, ``validation`` or ``test``.
+        network, weights
+            The network and the weight of each edge, float32 [num_edges].
+        """
+        samples: Samples = getattr(self.task, part)
+        found = score_outputs(self.task, self.kernel.outputs(network, weights, self._part(part)), samples)
+        if found.accuracy is not None:
+            return Score(found.accuracy, -found.reward, None)
+        variance = float(np.var(samples.targets.astype(np.float64), axis=0).mean())
+        return Score(1.0 + found.reward / variance, -found.reward, found.rmse)
+
+    def score_genome(self, part: str, genome: Genome) -> Score:
+        """Return how good a genome with its weights is; see `score`."""
+        network = compile_network(genome)
+        return self.score(part, network, network.weight)
+
+    def finish(self, genome: Genome) -> tuple[Genome, int]:
+        """Train a chosen network like the champion of a run; it keeps its weights where they are better.
+
+        Parameters
+        ----------
+        genome
+            With weights, from which training goes on.
+
+        Returns
+        -------
+        genome : Genome
+        num_passes : int
+            Samples that went forwards and backwards.
+        """
+        num_epochs = self.params.final_epochs
+        if not num_epochs:
+            return genome, 0
+        shared = self._data.shared(Stream.CONFIRMATION, 1, num_epochs=num_epochs)
+        again = self._evaluator.evaluate(genome, shared, stream=Stream.CONFIRMATION, generation=1, index=FINAL)
+        num_passes = num_epochs * len(self.task.train)
+        if again.weights is None:
+            return genome, num_passes
+        trained = genome.with_weights(again.weights)
+        better = self.score_genome("validation", trained).loss < self.score_genome("validation", genome).loss
+        return (trained if better else genome), num_passes
+
+    def _part(self, part: str) -> Batches:
+        """Samples as they are scored."""
+        if part not in self._parts:
+            samples: Samples = getattr(self.task, part)
+            self._parts[part] = Batches.lay_out(samples.inputs, samples.targets, batch_size=1000)
+        return self._parts[part]
+
+    @cached_property
+    def _parts(self) -> dict[str, Batches]:
+        """Parts of the data that were scored before."""
+        return {}
+
+    @cached_property
+    def _evaluator(self) -> DatasetEvaluator:
+        """Trains with the settings of the file."""
+        return DatasetEvaluator.from_params(self.params, self.task)
+
+    @cached_property
+    def _data(self) -> TaskData:
+        """The samples in minibatches of the settings."""
+        return TaskData.from_params(self.params, self.task)
+
+
+def params_file(dataset: str) -> Path:
+    """Return the parameter file of the evolved search."""
+    return ROOT / "params" / "wlnn" / ("mnist-smallest.yaml" if dataset in IMAGES else "table-smallest.yaml")
+
+
+def load_problem(
+    dataset: str, seed: int, *, folder: Path, data_dir: str | None = None, file: Path | None = None
+) -> Problem:
+    """Return the problem of one data set and seed.
+
+    Parameters
+    ----------
+    dataset
+        One of `DATASETS`.
+    seed
+        Decides which samples are held out for validation, and of a table also for the test.
+    folder
+        Where the tables are written.
+    data_dir
+        Folder with the files of images.
+    file
+        Parameter file instead of `params_file`.
+    """
+    overrides = data_flags(dataset, seed, folder=folder, data_dir=data_dir) | {"seed": seed}
+    params = load_params(file or params_file(dataset), overrides)
+    task = load_samples_of(params)
+    if task.validation is None:
+        raise SystemExit(f"{file or params_file(dataset)}: validation_ratio is 0, but validation samples choose here")
+    return Problem(dataset, params, task)
+
+
+def data_flags(dataset: str, seed: int, *, folder: Path, data_dir: str | None) -> dict[str, Any]:
+    """Return the settings that name the samples; a table is written first. Parameters as of `load_problem`."""
+    if dataset in IMAGES:
+        return {"dataset": dataset} | ({} if data_dir is None else {"data_dir": data_dir})
+    flags: dict[str, Any] = {"dataset": str(write_table(dataset, seed, folder))}
+    return flags | ({"input_scaling": "center"} if dataset == "digits" else {})
+
+
+def write_table(dataset: str, seed: int, folder: Path) -> Path:
+    """Write a table of scikit-learn as an ``.npz`` file with a test set that the seed decides, and return its path."""
+    from sklearn import datasets
+    from sklearn.model_selection import train_test_split
+
+    path = folder / f"{dataset}-{seed}.npz"
+    inputs, targets = getattr(datasets, f"load_{dataset}")(return_X_y=True)
+    if dataset == "digits":
+        inputs = inputs / 16
+    labels = None if dataset == "diabetes" else targets
+    x, x_test, y, y_test = train_test_split(inputs, targets, test_size=TEST_RATIO, random_state=seed, stratify=labels)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(path, X=x, y=y, X_test=x_test, y_test=y_test)
+    return path
+
+
+def shortened(problem: Problem, *, num_epochs: int, num_steps: int) -> Problem:
+    """Return the problem with trainings of another length; see `Problem`."""
+    return replace(problem, num_epochs=num_epochs, num_steps=num_steps)

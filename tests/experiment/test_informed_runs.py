@@ -1,0 +1,189 @@
+"""Runs that are led by evidence: budgets kept, weights and rewards that are what they say, restarts to the byte."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from topoevo.errors import ParamsError
+from topoevo.experiment.data import load_task_of
+from topoevo.experiment.experiment import Experiment
+from topoevo.experiment.judging import judging_of
+from topoevo.experiment.params import load_params
+from topoevo.experiment.workers import Workers
+from topoevo.kernels import load_kernel
+from topoevo.seeds import Stream
+
+SMALL = {
+    "num_generations": 3,
+    "population_size": 6,
+    "tournament_size": 2,
+    "cull_ratio": 0.5,
+    "elite_ratio": 0.34,
+    "p_add_connection": 0,
+    "p_add_node": 0,
+    "p_grow_connection": 1,
+    "max_connections": 60,
+    "initial_networks": "dense",
+    "initial_hidden_nodes": (4, 8),
+    "p_initial_connection_enabled": 0.2,
+    "output_connections": True,
+    "inherit_weights": True,
+    "optimizer": "adamw",
+    "batch_size": 64,
+    "initial_epochs": 3,
+    "num_epochs": 2,
+    "pruning": "fisher",
+    "validation_ratio": 0.2,
+    "reward_data": "both",
+    "train_elites": False,
+    "weight_init": "he",
+    "bias": True,
+    "test_every": 0,
+}
+
+
+def params_of(**settings):
+    return load_params(None, {**SMALL, **settings})
+
+
+def populations(params, num_generations=3):
+    experiment = Experiment(params, load_task_of(params))
+    with Workers.from_params(params, lambda line: None) as workers:
+        return [experiment.step(workers).population for _ in range(num_generations)], experiment
+
+
+def evaluated(params, generation=0):
+    """Return members of generation 0 with evaluations, and what made them."""
+    task = load_task_of(params)
+    evaluator, problem = judging_of(params, task)
+    experiment = Experiment(params, task)
+    shared = problem.shared(Stream.SHARED, generation)
+    found = [
+        evaluator.evaluate(genome, shared, stream=Stream.LEARNING, generation=generation, index=index)
+        for index, genome in enumerate(experiment.genomes)
+    ]
+    return experiment.genomes, found, problem, task, evaluator, shared
+
+
+def test_everybody_stays_within_the_budget() -> None:
+    generations, _ = populations(params_of())
+    for population in generations:
+        assert {member.genome.complexity.connections for member in population.members} <= set(range(30, 61))
+        for member in population.members:
+            member.genome.validate()
+            assert len(member.evaluation.weights) == len(member.genome.connections)
+            assert member.evaluation.removed is None
+    assert any("grow_connection" in member.operators for member in generations[-1].members)
+
+
+@pytest.mark.parametrize("reward_data", ["validation", "both"])
+def test_the_reward_is_the_loss_of_the_weights_that_are_passed_on(reward_data: str) -> None:
+    genomes, found, problem, task, _, shared = evaluated(params_of(reward_data=reward_data))
+    kernel = load_kernel("numba")
+    for genome, evaluation in zip(genomes, found, strict=True):
+        remaining = genome.with_only(~evaluation.removed).with_weights(evaluation.weights[~evaluation.removed])
+        expected = problem.score("validation", remaining, kernel).reward
+        if reward_data == "both":
+            from topoevo.network import compile_network
+
+            network = compile_network(remaining)
+            outputs = kernel.outputs(network, network.weight, shared.probed)
+            on_probe = -task.score(outputs, task.train.targets[shared.probe]).loss
+            expected = (expected + on_probe) / 2
+        assert evaluation.reward == pytest.approx(expected, rel=1e-5)
+
+
+def test_elites_that_are_not_trained_keep_weights_and_reward() -> None:
+    (_, first, second), _ = populations(params_of())
+    before = {member.id: member for member in first.members}
+    kept = [member for member in second.members if member.id in before]
+    assert len(kept) == 2
+    for member in kept:
+        old = before[member.id]
+        assert member.reward == old.reward
+        assert member.evaluation.weights.tobytes() == old.evaluation.weights.tobytes()
+        assert member.evaluation.evidence is not None
+
+
+def test_elites_that_are_trained_change() -> None:
+    (_, first, second), _ = populations(params_of(train_elites=True))
+    before = {member.id: member for member in first.members}
+    kept = [member for member in second.members if member.id in before]
+    assert kept and all(member.reward != before[member.id].reward for member in kept)
+
+
+def test_the_champion_has_the_weights_that_were_judged() -> None:
+    generations, experiment = populations(params_of(reward_data="validation"))
+    champion = experiment._championship.champion
+    assert champion.validation.reward == pytest.approx(
+        max(member.reward for population in generations for member in population.members), rel=1e-5
+    )
+
+
+def test_learning_rates_are_spread_evenly_on_a_logarithmic_scale(monkeypatch) -> None:
+    genomes, _, _, _, evaluator, shared = evaluated(params_of(lr=0.01, lr_spread=10))
+    rates = []
+    train = type(evaluator)._train
+    monkeypatch.setattr(
+        type(evaluator),
+        "_train",
+        lambda self, learner, *rest: rates.append(learner.optimization.lr) or train(self, learner, *rest),
+    )
+    for index in range(30):
+        evaluator.evaluate(genomes[0], shared, stream=Stream.LEARNING, generation=1, index=index + 10)
+    evaluator.evaluate(genomes[0], shared, stream=Stream.CONFIRMATION, generation=1, index=1)
+    assert rates.pop() == 0.01, "a final training has the rate of the settings"
+    assert 0.001 <= min(rates) < 0.004 and 0.025 < max(rates) <= 0.1
+    assert abs(np.mean(np.log10(rates)) + 2) < 0.3
+
+
+@pytest.mark.parametrize("rule", ["feedback_alignment", "direct_feedback_alignment", "hebbian", "last_layer"])
+def test_every_rule_with_evidence_grows_and_prunes(rule: str) -> None:
+    generations, _ = populations(params_of(learning_rule=rule, p_initial_connection_enabled=0.6))
+    members = generations[-1].members
+    assert all(20 <= member.genome.complexity.connections <= 60 for member in members)
+    assert any("grow_connection" in member.operators for member in members)
+
+
+def test_several_sizes_at_once() -> None:
+    params = params_of(max_connections=None, front_connections=(30, 50), population_size=8, migration_every=1)
+    generations, _ = populations(params)
+    islands = params.islands
+    for population in generations:
+        for place, member in enumerate(population.members):
+            limit = (30, 50)[islands.island(population.generation, place)]
+            assert member.genome.complexity.connections <= limit
+
+
+def test_number_of_workers_and_processes_change_nothing() -> None:
+    digests = set()
+    for changes in ({"num_workers": 1}, {"num_workers": 2}, {"num_workers": 2, "joblib_backend": "loky"}):
+        generations, _ = populations(params_of(**changes), 2)
+        digests.add(generations[-1].digest)
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"max_connections": None}, "pruning fisher is not allowed without max_connections"),
+        ({"validation_ratio": 0}, "reward_data both is not allowed with validation_ratio 0"),
+        ({"reward_data": "training"}, "train_elites false is not allowed"),
+        ({"inherit_weights": False}, "train_elites false is not allowed"),
+        ({"initial_hidden_nodes": (8, 4)}, "initial_hidden_nodes [8, 4] is not allowed"),
+        ({"initial_hidden_nodes": (8,)}, "initial_hidden_nodes [8] is not allowed"),
+        ({"pruning": "none"}, "initial_networks dense is not allowed with pruning none"),
+        ({"hidden_layers": (4,)}, "both say what the first"),
+        ({"front_connections": (30, 50)}, "max_connections 60 is not allowed with front_connections"),
+        ({"front_connections": (50, 30), "max_connections": None}, "ascending"),
+        ({"front_connections": (), "max_connections": None}, "front_connections"),
+        ({"num_islands": 4}, "population_size 6 is not allowed with 4 islands"),
+        ({"num_islands": 3, "num_newcomers": 1}, "num_newcomers 1 is not allowed with 3 islands"),
+        ({"num_islands": 6}, "must be at least 12"),
+        ({"learning_rule": "metropolis"}, "pruning fisher is not allowed with learning_rule metropolis"),
+    ],
+)
+def test_settings_that_make_no_sense_are_told(settings: dict, words: str) -> None:
+    with pytest.raises(ParamsError, match=words.replace("[", r"\[").replace("]", r"\]")):
+        params_of(**settings)

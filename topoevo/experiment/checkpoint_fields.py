@@ -1,0 +1,158 @@
+"""What the JSON of a checkpoint says, and may say: models of everything that is not an array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from topoevo.errors import CheckpointError
+from topoevo.evolution import Individual
+from topoevo.experiment.front import Front
+from topoevo.experiment.records import Champion, TaskScore
+
+Count = Annotated[int, Field(ge=0, le=2**62)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Checked(BaseModel):
+    """Values of exactly the right type; keys that later versions add are passed over."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class Origin(Checked):
+    """What must be the same when a run goes on; compared, never used."""
+
+    settings: dict[str, Any]
+    data: dict[str, Any]
+
+
+class ScoreFields(Checked):
+    """A score."""
+
+    reward: float
+    accuracy: float | None
+    rmse: float | None = None
+    best_reward: float | None = None
+    measures: dict[str, float] = {}
+
+
+class ChampionFields(Checked):
+    """Where the champion, whose genes are the last, comes from."""
+
+    generation: Count
+    train: ScoreFields
+    validation: ScoreFields | None
+    test: ScoreFields | None
+
+
+class PlaceFields(ChampionFields):
+    """A network of the front, whose genes come after the champion's, and the sizes that it is the best of."""
+
+    sizes: Annotated[list[Count], Field(min_length=1)]
+
+
+class FrontFields(Checked):
+    """The best networks of several sizes."""
+
+    sizes: Annotated[list[Annotated[int, Field(ge=1, le=2**62)]], Field(min_length=1)]
+    reference_loss: float
+    networks: list[PlaceFields]
+
+
+class CreditFields(Checked):
+    """What came of an operator."""
+
+    children: Count
+    improved: Count
+
+
+class StandingFields(Checked):
+    """An operator so far."""
+
+    probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    credit: CreditFields
+    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class IndividualFields(Checked):
+    """An individual without its genes."""
+
+    id: Count
+    parents: list[Count]
+    born: Count
+    operators: list[str]
+    founded: Count = 0
+    parent_reward: float | None = None
+
+
+class Meta(Checked):
+    """All that is not an array."""
+
+    generation: Count
+    activations: list[str]
+    next_node: Annotated[int, Field(ge=0, le=2**31)]
+    next_innovation: Annotated[int, Field(ge=0, le=2**31)]
+    num_evaluations: Count
+    seconds: Seconds
+    digest: str
+    origin: Origin
+    confirmed: list[str]
+    has_founder: bool = False
+    champion: ChampionFields | None
+    front: FrontFields | None = None
+    standings: dict[str, StandingFields] = {}
+    individuals: list[IndividualFields]
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def checked(model: type[_Model], content: Mapping[str, Any]) -> _Model:
+    """Return JSON values as a model.
+
+    Raises
+    ------
+    CheckpointError
+        If they are none; names the first that is wrong.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise CheckpointError(f"has no valid {place or 'content'}: {first['msg']}") from None
+
+
+def champion_fields(champion: Champion) -> dict[str, Any]:
+    """A champion without its genes as JSON."""
+    scores = {part: _score_fields(getattr(champion, part)) for part in ("train", "validation", "test")}
+    return {"generation": champion.generation, **scores}
+
+
+def champion_of(fields: ChampionFields, individual: Individual) -> Champion:
+    """The champion with these scores and genes."""
+    train, validation, test = (
+        None if score is None else TaskScore(**score.model_dump())
+        for score in (fields.train, fields.validation, fields.test)
+    )
+    assert train is not None
+    return Champion(individual, fields.generation, train, validation, test)
+
+
+def front_of(fields: FrontFields, individuals: list[Individual]) -> Front:
+    """The front whose networks are the last individuals, which are taken away."""
+    first = len(individuals) - len(fields.networks)
+    networks = [champion_of(*pair) for pair in zip(fields.networks, individuals[first:], strict=True)]
+    del individuals[first:]
+    holders = {size: one for place, one in zip(fields.networks, networks, strict=True) for size in place.sizes}
+    champions = {size: holders[size] for size in fields.sizes if size in holders}
+    return Front(tuple(fields.sizes), champions, fields.reference_loss)
+
+
+def _score_fields(score: TaskScore | None) -> dict[str, Any] | None:
+    """A score as JSON."""
+    return None if score is None else asdict(score)

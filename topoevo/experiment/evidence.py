@@ -1,0 +1,224 @@
+"""What learning saw in a network, gathered on a probe batch: saliencies, activities, and the best absent connections.
+
+Errors are those of the learning rule: along its feedback weights where it has some, none in hidden nodes that get
+none. All sums are taken by the backend in a fixed order, so that evolution's choices are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topoevo.genome import Genome
+from topoevo.genome.genes import HIDDEN, INPUT
+from topoevo.kernels import Kernel, UpdateRule
+from topoevo.learning import Learner
+from topoevo.network import Network
+from topoevo.variation import Evidence
+
+Floats = NDArray[np.float32]
+
+#: Absent connections that are kept, for every connection of the network, and at least.
+_ABSENT_PER_CONNECTION, _LEAST_ABSENT = 2, 256
+#: Similar pairs of hidden nodes that are kept.
+_NUM_SIMILAR = 16
+_WITH_SECOND_MOMENT = (UpdateRule.ADAM, UpdateRule.ADADELTA, UpdateRule.RMSPROP)
+
+
+class Probe:
+    """A network under a batch of samples: activities, and the errors that its learning rule sends to its nodes.
+
+    Parameters
+    ----------
+    learner
+        Network, weights, rule.
+    inputs
+        float32 [num_inputs, num_samples].
+    targets
+        int32 [1, num_samples] or float32 [num_outputs, num_samples].
+    """
+
+    def __init__(self, learner: Learner, inputs: Floats, targets: NDArray[np.int32] | Floats) -> None:
+        self.learner, self.inputs = learner, inputs
+        network, kernel, plasticity = learner.network, learner.kernel, learner.plasticity
+        weighted_inputs, self.activities = kernel.forward(network, learner.weights, inputs)
+        output_errors = kernel.output_errors(learner.loss, self.activities[-network.num_outputs :], targets)
+        if plasticity.direct is not None:
+            errors = kernel.direct_errors(network, plasticity.direct, weighted_inputs, self.activities, output_errors)
+        else:
+            feedback = learner.weights if plasticity.feedback is None else plasticity.feedback
+            errors = kernel.backward(network, feedback, weighted_inputs, self.activities, output_errors)
+        if not plasticity.propagate:
+            errors[: -network.num_outputs] = 0.0
+        self.errors = errors
+
+    def strain(self) -> Floats:
+        """Return the mean size of error times activity, float32 [num_edges]: how hard samples pull at each edge."""
+        return self._mean_products(np.abs(self.errors), np.abs(self.activities))
+
+    def saliency(self) -> Floats:
+        """Return how much the loss would rise without each edge, float32 [num_edges], in a unit of its own.
+
+        Fisher information: w² E[g²] (LeCun, Denker & Solla 1990, eq. 5, with the Hessian's diagonal taken as the mean
+        square of the gradient, as Theis et al. 2018, eq. 8, do); where the optimizer keeps that mean over minibatches,
+        its own. An edge that follows no error shares in the saliency of what its target feeds, in proportion to
+        w² E[x²] (importance propagated back as by Yu et al. 2018, eq. 9).
+        """
+        learner, network = self.learner, self.learner.network
+        squares = np.square(learner.weights)
+        state = learner.state
+        if state.steps and learner.optimization.rule in _WITH_SECOND_MOMENT:
+            found: Floats = squares * state.second
+        else:
+            found = squares * self._mean_products(np.square(self.errors), np.square(self.activities))
+        frozen = ~learner.plasticity.plastic
+        if frozen.any():
+            _propagate(network, found, frozen, squares * self._mean_products(None, np.square(self.activities)))
+        return found
+
+    def _mean_products(self, of_targets: Floats | None, of_sources: Floats) -> Floats:
+        """Mean over samples of a number of each edge's target, or 1, times one of its source."""
+        network, kernel = self.learner.network, self.learner.kernel
+        left = np.ones_like(of_sources) if of_targets is None else of_targets
+        means: Floats = kernel.edge_products(network, left, of_sources) / np.float32(self.inputs.shape[1])
+        return means
+
+
+def _propagate(network: Network, saliency: Floats, frozen: NDArray[np.bool_], power: Floats) -> None:
+    """Replace the saliency of frozen edges by their share in that of the edges out of their targets."""
+    start, edge = network.outgoing
+    for row in range(network.num_nodes - network.num_outputs - 1, network.num_sources - 1, -1):
+        node = row - network.num_sources
+        edges = np.arange(network.row_start[node], network.row_start[node + 1])
+        edges = edges[frozen[edges]]
+        total = power[edges].sum()
+        if len(edges) and total > 0.0:
+            saliency[edges] = saliency[edge[start[row] : start[row + 1]]].sum() * power[edges] / total
+
+
+def gather(probe: Probe, genome: Genome, *, output_connections: bool) -> Evidence:
+    """Return what operators may know of a network.
+
+    Parameters
+    ----------
+    probe
+        The network after learning.
+    genome
+        The genes that it has developed from, those that learning has removed left out.
+    output_connections
+        Whether absent connections may end at an output.
+    """
+    network = probe.learner.network
+    innovation = genome.connections["innovation"][network.gene]
+    order = np.argsort(innovation)
+    mean = probe.activities.mean(axis=1)
+    deviation = np.sqrt(np.maximum(np.square(probe.activities).mean(axis=1) - mean * mean, 0.0))
+    nodes = np.argsort(network.node_id)
+    absent, slope = _absent(probe, genome, output_connections=output_connections)
+    similar, correlation = _similar(probe, mean, deviation)
+    return Evidence(
+        innovation=innovation[order],
+        saliency=probe.saliency()[order],
+        strain=probe.strain()[order],
+        node=network.node_id[nodes],
+        mean=mean[nodes],
+        deviation=deviation[nodes],
+        absent=absent,
+        slope=slope,
+        similar=similar,
+        correlation=correlation,
+    )
+
+
+def _absent(probe: Probe, genome: Genome, *, output_connections: bool) -> tuple[NDArray[np.int32], Floats]:
+    """The legal absent connections that learning would change most, and the slope of the loss by each weight."""
+    network, graph = probe.learner.network, genome.graph
+    pairs = graph.open_pairs(output_connections=output_connections)
+    closed = np.unpackbits(pairs.closed.view(np.uint8), axis=1, bitorder="little")[:, : len(pairs.targets)]
+    # The bias node is no source: it is connected to everything, or costs nothing to connect.
+    takes_part = np.isin(graph.id, network.node_id)
+    sources = np.flatnonzero((graph.role == INPUT) | (takes_part & (graph.role == HIDDEN)))
+    places, columns = np.nonzero(closed[sources] == 0)
+    targets = pairs.targets[columns]
+    alive = takes_part[targets]
+    source, target = sources[places[alive]], targets[alive]
+    if not len(source):
+        return np.zeros((0, 2), np.int32), np.zeros(0, np.float32)
+    activity = np.zeros((len(graph.id), probe.inputs.shape[1]), np.float32)
+    error = np.zeros_like(activity)
+    row = np.searchsorted(graph.id, network.node_id)
+    activity[row], error[row] = probe.activities, probe.errors
+    activity[graph.role == INPUT] = probe.inputs
+    slope = _pair_means(probe.learner.kernel, source, target, activity, error)
+    if probe.learner.plasticity.hebbian is not None:
+        _add_hebbian(probe.learner.kernel, slope, source, target, graph.role[target] == HIDDEN, activity)
+    num_kept = min(max(_ABSENT_PER_CONNECTION * network.num_edges, _LEAST_ABSENT), len(slope))
+    largest = np.argsort(-np.abs(slope), kind="stable")[:num_kept]
+    largest = largest[slope[largest] != 0.0]
+    ends = np.stack([graph.id[source[largest]], graph.id[target[largest]]], axis=1)
+    return ends.astype(np.int32), slope[largest]
+
+
+def _add_hebbian(
+    kernel: Kernel,
+    slope: Floats,
+    source: NDArray[np.int64],
+    target: NDArray[np.int32],
+    into_hidden: NDArray[np.bool_],
+    activity: Floats,
+) -> None:
+    """Let the signal of pairs into hidden nodes be the mean product of activities, which moves their weights.
+
+    It has another unit than a slope; the largest of both are made equal.
+    """
+    if into_hidden.any():
+        found = _pair_means(kernel, source[into_hidden], target[into_hidden], activity, activity)
+        top, own = np.abs(slope).max(), np.abs(found).max()
+        slope[into_hidden] = found * (top / own if top > 0.0 and own > 0.0 else np.float32(1.0))
+
+
+def _similar(probe: Probe, mean: Floats, deviation: Floats) -> tuple[NDArray[np.int32], Floats]:
+    """Pairs of hidden nodes by the size of the correlation of their activities, and that correlation."""
+    network = probe.learner.network
+    hidden = np.arange(network.num_sources, network.num_nodes - network.num_outputs)
+    hidden = hidden[deviation[hidden] > 1e-6]
+    first, second = (hidden[rows] for rows in np.triu_indices(len(hidden), 1))
+    if not len(first):
+        return np.zeros((0, 2), np.int32), np.zeros(0, np.float32)
+    standard = np.zeros_like(probe.activities)
+    standard[hidden] = (probe.activities[hidden] - mean[hidden, None]) / deviation[hidden, None]
+    correlation = _pair_means(probe.learner.kernel, first, second, standard, standard)
+    largest = np.argsort(-np.abs(correlation), kind="stable")[:_NUM_SIMILAR]
+    ends = np.stack([network.node_id[first[largest]], network.node_id[second[largest]]], axis=1)
+    return ends.astype(np.int32), correlation[largest]
+
+
+def _pair_means(
+    kernel: Kernel, first: NDArray[np.integer], second: NDArray[np.integer], left: Floats, right: Floats
+) -> Floats:
+    """Mean over samples of row `first` of `left` times row `second` of `right`, for each of many pairs of rows.
+
+    The pairs are the edges of a network with two layers, whose products a backend adds up in a fixed order.
+    """
+    num_rows, num_samples = left.shape
+    order = np.lexsort((first, second))
+    counts = np.bincount(second, minlength=num_rows)
+    rows = np.arange(num_rows, dtype=np.int32)
+    edges = np.zeros(len(order), np.int32)
+    pairs = Network(
+        num_inputs=num_rows,
+        num_outputs=num_rows,
+        node_id=np.arange(2 * num_rows, dtype=np.int32),
+        input_index=rows,
+        has_bias=False,
+        activation=np.zeros(num_rows, np.int8),
+        row_start=np.r_[0, np.cumsum(counts)].astype(np.int32),
+        source=first[order].astype(np.int32),
+        weight=edges.astype(np.float32),
+        gene=edges,
+    )
+    nothing = np.zeros_like(left)
+    sums = kernel.edge_products(pairs, np.concatenate([nothing, right]), np.concatenate([left, nothing]))
+    means = np.empty(len(order), np.float32)
+    means[order] = sums / np.float32(num_samples)
+    return means

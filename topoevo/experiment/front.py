@@ -1,0 +1,214 @@
+"""The best network at each of several sizes: how they are found, finished, and measured together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from topoevo.evolution import Evaluation, Individual, Population
+from topoevo.evolution.islands import Islands
+from topoevo.experiment.championship import Score
+from topoevo.experiment.problem import Problem
+from topoevo.experiment.records import Champion
+from topoevo.kernels import load_kernel
+from topoevo.tasks.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Front:
+    """The best network of each size so far.
+
+    Parameters
+    ----------
+    sizes
+        Largest numbers of connections, ascending.
+    champions
+        The best network with no more connections, by size; sizes that have none are left out.
+    reference_loss
+        What `hypervolume` is measured from: the loss of a network that always says the same.
+    num_improved
+        Sizes whose network is new since the generation before.
+    """
+
+    sizes: tuple[int, ...]
+    champions: Mapping[int, Champion] = field(default_factory=dict)
+    reference_loss: float = math.inf
+    num_improved: int = 0
+
+    @property
+    def hypervolume(self) -> float:
+        """The area of all (loss, log10 of connections) that some network of the front is not worse than.
+
+        It is bounded by the loss of the best constant output and by twice the largest size; nats, or scaled squared
+        units, times decades (Zitzler & Thiele 1998; of two objectives a sum of rectangles). Losses are those that
+        networks are compared by: on the validation samples if there are any, else on the training samples.
+        """
+        points = [
+            (-one.selection_reward, math.log10(max(one.individual.genome.complexity.connections, 1)))
+            for one in self.champions.values()
+        ]
+        return hypervolume(points, (self.reference_loss, math.log10(2 * self.sizes[-1])))
+
+    def challenged(self, contenders: Iterable[Champion]) -> Front:
+        """Return the front after networks have tried to be on it, each at all sizes that it is not too large for."""
+        champions = dict(self.champions)
+        for contender in contenders:
+            for size in self.sizes:
+                holder = champions.get(size)
+                fits = contender.individual.genome.complexity.connections <= size
+                if fits and (holder is None or contender.selection_reward > holder.selection_reward):
+                    champions[size] = contender
+        improved = sum(champions[size] is not self.champions.get(size) for size in champions)
+        ordered = {size: champions[size] for size in self.sizes if size in champions}
+        return replace(self, champions=ordered, num_improved=improved)
+
+    @property
+    def networks(self) -> list[Champion]:
+        """The different networks of the front, the smallest first."""
+        return list({id(one): one for one in self.champions.values()}.values())
+
+    def replaced(self, networks: Mapping[int, Champion]) -> Front:
+        """Return the front with other versions of its networks, by their place in `networks`."""
+        places = {id(one): place for place, one in enumerate(self.networks)}
+        champions = {size: networks.get(places[id(one)], one) for size, one in self.champions.items()}
+        return replace(self, champions=champions)
+
+
+def hypervolume(points: Iterable[tuple[float, float]], reference: tuple[float, float]) -> float:
+    """Return the area that points dominate within a reference point, both coordinates being minimized.
+
+    Parameters
+    ----------
+    points
+        Of any order; those that are not below the reference in both coordinates add nothing.
+    reference
+        The worst of both.
+    """
+    area, top = 0.0, reference[1]
+    for first, second in sorted(points):
+        if first < reference[0] and second < top:
+            area += (reference[0] - first) * (top - second)
+            top = second
+    return area
+
+
+def constant_loss(task: Task) -> float:
+    """Return the least loss on the training samples of outputs that are the same for all of them.
+
+    Parameters
+    ----------
+    task
+        Classes, whose frequencies are then the best answer, or a regression, where it is the mean of the targets.
+    """
+    targets = task.train.targets
+    if task.kind == "regression":
+        best = targets.mean(axis=0, dtype=np.float64)
+    else:
+        best = np.bincount(targets, minlength=task.num_outputs) / len(targets)
+        if task.loss == "cross_entropy":
+            # A class that never comes is never asked for, either.
+            best = np.log(np.maximum(best, np.finfo(np.float32).tiny))
+    outputs = np.broadcast_to(best.astype(np.float32)[:, None], (task.num_outputs, len(targets)))
+    return task.score(outputs, targets).loss
+
+
+class FrontKeeper:
+    """Who is on the front.
+
+    Parameters
+    ----------
+    problem
+        What scores networks.
+    islands
+        Who lives where.
+    kernel_name
+        Backend.
+    front
+        Until now.
+
+    Attributes
+    ----------
+    front
+        The best network of each size so far.
+
+    Notes
+    -----
+    Networks are compared with the weights that their evaluation has left: these are kept, so that no luck of a training
+    is in the score.
+    """
+
+    def __init__(self, problem: Problem, islands: Islands, kernel_name: str, front: Front) -> None:
+        self.front = front
+        self._problem = problem
+        self._islands = islands
+        self._kernel_name = kernel_name
+        #: Individuals that were scored, with the digest of their genome: those who stay as they are, are not again.
+        self._scored: dict[int, str] = {}
+
+    def hold(self, population: Population) -> None:
+        """Let the best of every island try.
+
+        Parameters
+        ----------
+        population
+            Evaluated.
+        """
+        scored: dict[int, str] = {}
+        contenders = []
+        for island in range(self._islands.num_islands):
+            members = [population.members[place] for place in self._islands.members(population.generation, island)]
+            best = max(members, key=lambda member: member.reward)
+            evaluation = best.evaluation
+            if best.has_failed or evaluation is None or evaluation.weights is None:
+                continue
+            trained = replace(best, genome=best.genome.with_weights(evaluation.weights), evaluation=None)
+            scored[best.id] = trained.genome.digest
+            if self._scored.get(best.id) != trained.genome.digest:
+                contenders.append(self._contender(trained, population.generation, self._score))
+        self._scored = scored
+        self.front = self.front.challenged(contenders)
+
+    def finish(self, evaluations: Mapping[int, Evaluation], score: Score) -> None:
+        """Take weights of further training where they are better.
+
+        Parameters
+        ----------
+        evaluations
+            By place in `Front.networks`.
+        score
+            Scores genomes.
+        """
+        better = {}
+        for place, before in enumerate(self.front.networks):
+            evaluation = evaluations.get(place)
+            if evaluation is None or evaluation.weights is None:
+                continue
+            genome = before.individual.genome.with_weights(evaluation.weights)
+            trained = replace(before.individual, genome=genome)
+            after = self._contender(trained, before.generation, score)
+            if after.selection_reward > before.selection_reward:
+                better[place] = after
+        self.front = self.front.replaced(better)
+
+    def test(self, score: Score) -> None:
+        """Score the networks on the test samples, each once."""
+        tested = {
+            place: replace(one, test=score("test", one.individual.genome))
+            for place, one in enumerate(self.front.networks)
+            if one.test is None
+        }
+        self.front = self.front.replaced(tested)
+
+    def _contender(self, trained: Individual, generation: int | None, score: Score) -> Champion:
+        """An individual with scores of its weights."""
+        genome = trained.genome
+        validation = score("validation", genome) if self._problem.has_validation else None
+        return Champion(trained, generation, score("train", genome), validation)
+
+    @property
+    def _score(self) -> Score:
+        """Scores a genome here."""
+        return lambda part, genome: self._problem.score(part, genome, load_kernel(self._kernel_name))
