@@ -109,12 +109,16 @@ def test_an_optimizer_that_averages_squares_is_believed(probe_of, genome) -> Non
     assert probe.saliency().tobytes() == expected.tobytes()
 
 
-def test_activities_are_those_of_the_nodes(probe_of, genome) -> None:
+def test_activities_are_those_of_the_nodes_and_of_all_inputs(probe_of, genome) -> None:
     probe = probe_of(genome)
+    network = probe.learner.network
     evidence = gather(probe, genome, output_connections=True)
-    order = np.argsort(probe.learner.network.node_id)
-    np.testing.assert_allclose(evidence.mean, probe.activities[order].mean(axis=1), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(evidence.deviation, probe.activities[order].std(axis=1), rtol=1e-3, atol=1e-3)
+    rows = {int(node): row for node, row in zip(network.node_id, probe.activities, strict=True)}
+    rows |= dict(enumerate(probe.inputs))
+    assert evidence.node.tolist() == sorted(rows)
+    expected = np.array([rows[node] for node in sorted(rows)])
+    np.testing.assert_allclose(evidence.mean, expected.mean(axis=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(evidence.deviation, expected.std(axis=1), rtol=1e-3, atol=1e-3)
 
 
 def test_similar_nodes_are_those_that_correlate(probe_of, genome) -> None:

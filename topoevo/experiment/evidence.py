@@ -19,7 +19,7 @@ from topoevo.variation import Evidence
 Floats = NDArray[np.float32]
 
 #: Absent connections that are kept, for every connection of the network, and at least.
-_ABSENT_PER_CONNECTION, _LEAST_ABSENT = 2, 256
+_ABSENT_PER_CONNECTION, _LEAST_ABSENT = 4, 512
 #: Similar pairs of hidden nodes that are kept.
 _NUM_SIMILAR = 16
 _WITH_SECOND_MOMENT = (UpdateRule.ADAM, UpdateRule.ADADELTA, UpdateRule.RMSPROP)
@@ -111,23 +111,38 @@ def gather(probe: Probe, genome: Genome, *, output_connections: bool) -> Evidenc
     network = probe.learner.network
     innovation = genome.connections["innovation"][network.gene]
     order = np.argsort(innovation)
-    mean = probe.activities.mean(axis=1)
-    deviation = np.sqrt(np.maximum(np.square(probe.activities).mean(axis=1) - mean * mean, 0.0))
-    nodes = np.argsort(network.node_id)
+    node, mean, deviation = _activities(probe, genome)
     absent, slope = _absent(probe, genome, output_connections=output_connections)
-    similar, correlation = _similar(probe, mean, deviation)
+    similar, correlation = _similar(probe)
     return Evidence(
         innovation=innovation[order],
         saliency=probe.saliency()[order],
         strain=probe.strain()[order],
-        node=network.node_id[nodes],
-        mean=mean[nodes],
-        deviation=deviation[nodes],
+        node=node,
+        mean=mean,
+        deviation=deviation,
         absent=absent,
         slope=slope,
         similar=similar,
         correlation=correlation,
     )
+
+
+def _moments(activities: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each row."""
+    mean: Floats = activities.mean(axis=1)
+    return mean, np.sqrt(np.maximum(np.square(activities).mean(axis=1) - mean * mean, 0.0))
+
+
+def _activities(probe: Probe, genome: Genome) -> tuple[NDArray[np.int32], Floats, Floats]:
+    """Ids, ascending, means and deviations of the nodes that take part, and of the inputs that do not."""
+    network = probe.learner.network
+    unused = np.setdiff1d(np.arange(network.num_inputs), network.input_index)
+    inputs = genome.graph.id[genome.graph.role == INPUT]
+    node = np.concatenate([network.node_id, inputs[unused]])
+    mean, deviation = _moments(np.concatenate([probe.activities, probe.inputs[unused]]))
+    order = np.argsort(node)
+    return node[order], mean[order], deviation[order]
 
 
 def _absent(probe: Probe, genome: Genome, *, output_connections: bool) -> tuple[NDArray[np.int32], Floats]:
@@ -177,9 +192,10 @@ def _add_hebbian(
         slope[into_hidden] = found * (top / own if top > 0.0 and own > 0.0 else np.float32(1.0))
 
 
-def _similar(probe: Probe, mean: Floats, deviation: Floats) -> tuple[NDArray[np.int32], Floats]:
+def _similar(probe: Probe) -> tuple[NDArray[np.int32], Floats]:
     """Pairs of hidden nodes by the size of the correlation of their activities, and that correlation."""
     network = probe.learner.network
+    mean, deviation = _moments(probe.activities)
     hidden = np.arange(network.num_sources, network.num_nodes - network.num_outputs)
     hidden = hidden[deviation[hidden] > 1e-6]
     first, second = (hidden[rows] for rows in np.triu_indices(len(hidden), 1))

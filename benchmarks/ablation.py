@@ -1,0 +1,147 @@
+"""What each part of informed search is worth: the same search without it, at the same number of children.
+
+    python benchmarks/ablation.py --data_dir DIR [--max_connections 300] [--seeds 0 1 2] [--out rows.jsonl]
+    python benchmarks/ablation.py --summarize rows.jsonl
+
+Runs ``params/wlnn/mnist-smallest.yaml`` as it is, then with one change at a time, each with every seed, and writes a
+row of JSON as each run ends; rows that are there are not run again. The summary is a table of the losses and
+accuracies on validation samples, which the search has seen, and of the test accuracy, which it has not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+FILE = ROOT / "params" / "wlnn" / "mnist-smallest.yaml"
+BLIND = {
+    "p_grow_connection": 0,
+    "p_grow_node": 0,
+    "p_add_connection": 0.7,
+    "p_add_node": 0.1,
+    "num_mutations_per_generation": 60,
+}
+#: Settings that differ from the file, by what they take away or add.
+CHANGES: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "growth by chance": {"grow_connection_noise_min": 9, "grow_connection_noise_max": 10},
+    "blind mutations": BLIND,
+    "little growth, short training": {
+        "grow_connection_growth_min": 0.02,
+        "grow_connection_growth_max": 0.4,
+        "num_epochs": 4,
+        "population_size": 120,
+    },
+    "pruning by magnitude": {"pruning": "magnitude"},
+    "relu alone": {"activations": ["relu"], "p_change_activation": 0},
+    "no change_activation": {"p_change_activation": 0},
+    "no grow_node": {"p_grow_node": 0},
+    "with rewire_connection": {"p_rewire_connection": 0.2},
+    "with prune_node": {"p_prune_node": 0.1},
+    "with merge_nodes": {"p_merge_nodes": 0.1},
+    "first networks sparse": {"initial_networks": "sparse", "p_initial_connection_enabled": 0.3},
+    "new weights for every child": {"inherit_weights": False, "train_elites": True},
+    "elites trained again": {"train_elites": True},
+    "reward of the training alone": {"reward_data": "training", "train_elites": True},
+    "reward of validation alone": {"reward_data": "validation"},
+    "one rate for all": {"lr_spread": 1},
+    "no weight decay": {"weight_decay": 0},
+    "label smoothing .05": {"label_smoothing": 0.05},
+    "weight averaging .2": {"weight_averaging": 0.2},
+    "one population": {"num_islands": 1},
+    "racing 2": {"racing": 2},
+    "adaptive probabilities": {"adapt_probabilities": "pursuit"},
+}
+
+
+def main() -> None:
+    """Run what is missing, and summarize."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", help="folder with the IDX files of MNIST")
+    parser.add_argument("--max_connections", type=int, default=300)
+    parser.add_argument("--num_generations", type=int, default=30)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--changes", nargs="+", default=list(CHANGES), choices=CHANGES)
+    parser.add_argument("--out", type=Path, default=Path("ablation.jsonl"))
+    parser.add_argument("--summarize", type=Path, help="file of rows; nothing is run")
+    given = parser.parse_args()
+    if given.summarize is None:
+        done = {(row["change"], row["seed"]) for row in _rows(given.out)}
+        todo = [(seed, change) for seed in given.seeds for change in given.changes if (change, seed) not in done]
+        for number, (seed, change) in enumerate(todo, 1):
+            row = _run(change, seed, given)
+            print(
+                f"{number} of {len(todo)}: {change}, seed {seed}: {row['validation']:.4f}", file=sys.stderr, flush=True
+            )
+            with given.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+    _summarize(_rows(given.summarize or given.out))
+
+
+def _run(change: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+    """One search."""
+    settings = {
+        "max_connections": given.max_connections,
+        "num_generations": given.num_generations,
+        "data_dir": given.data_dir,
+        "final_epochs": 0,
+        "seed": seed,
+        **CHANGES[change],
+    }
+    started = time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(ROOT / "run_wlnn.py"), str(FILE), "--out_dir", str(Path(folder) / "run")]
+        for name, value in settings.items():
+            if value is not None:
+                values = value if isinstance(value, list) else [value]
+                command += [f"--{name}", *(str(one).lower() if isinstance(one, bool) else str(one) for one in values)]
+        found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        if found.returncode:
+            raise SystemExit(f"{change}: {found.stderr or found.stdout}")
+        result = json.loads((Path(folder) / "run" / "result.json").read_text())
+        with (Path(folder) / "run" / "metrics.csv").open(newline="") as file:
+            *_, last = csv.DictReader(file)
+    return {
+        "change": change,
+        "seed": seed,
+        "validation_loss": -float(last["champion/validation_reward"]),
+        "validation": float(last["champion/validation_accuracy"]),
+        "test": result["champion"]["test_accuracy"],
+        "connections": result["champion"]["connections"],
+        "evaluations": result["evaluations"],
+        "seconds": time.time() - started,
+    }
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file, none if there is no such file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _summarize(rows: list[dict[str, Any]]) -> None:
+    """Print a Markdown table, the smallest validation loss first."""
+    print("| change | validation loss | validation accuracy | test accuracy | seconds | seeds |\n|" + 6 * "---|")
+    changes = {row["change"]: [one for one in rows if one["change"] == row["change"]] for row in rows}
+    for change, mine in sorted(
+        changes.items(), key=lambda item: float(np.mean([r["validation_loss"] for r in item[1]]))
+    ):
+        cells = [
+            f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.4f}"
+            for values in ([row[name] for row in mine] for name in ("validation_loss", "validation", "test"))
+        ]
+        seconds = np.mean([row["seconds"] for row in mine])
+        print(f"| {change} | {' | '.join(cells)} | {seconds:.0f} | {len(mine)} |")
+
+
+if __name__ == "__main__":
+    main()
