@@ -14,7 +14,7 @@ from frontier_methods.problem import Problem
 #: Inverse penalties of logistic regressions, in ratios of the square root of 2, divided by the number of samples.
 FIRST_STRENGTH, LAST_STRENGTH = 16.0, 1e6
 #: How far a fit goes: largest relative change of a weight, and passes through the samples.
-TOLERANCE, MOST_PASSES = 3e-4, 200
+TOLERANCE, MOST_PASSES = 3e-4, 100
 #: Rate and decays of the refit; validation samples choose the decay.
 RATE, DECAYS = 0.03, (0.0, 0.01, 0.1)
 

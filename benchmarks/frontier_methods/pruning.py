@@ -29,7 +29,7 @@ SALIENCIES = {"fisher": fisher, "magnitude": magnitude}
 
 
 def prune(
-    problem: Problem, configuration: Configuration, num_connections: int, saliency: str, rng: np.random.Generator
+    problem: Problem, configuration: Configuration, num_connections: int, rng: np.random.Generator, *, saliency: str
 ) -> Found:
     """Train a dense network and prune it on the way, with a cubic schedule.
 
@@ -42,10 +42,10 @@ def prune(
         On what, and how.
     num_connections
         What remains; those from the bias node are counted apart.
-    saliency
-        Name of `SALIENCIES`: what goes first.
     rng
         Generator of this training.
+    saliency
+        Name of `SALIENCIES`: what goes first.
     """
     training = LayeredTraining(problem, configuration, rng)
     total, steps = training.size, training.num_steps

@@ -26,7 +26,7 @@ TRAININGS: dict[str, Train] = {
     "random": random_topology,
 }
 #: Methods that spread their connections over layers, and how.
-_SPREADS = {"rigl": ("erk", "global"), "random": ("erk", "uniform")}
+_SPREADS = {"rigl": ("global",), "random": ("erk", "uniform")}
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,19 @@ def configurations(method: str, dataset: str) -> list[Configuration]:
         hidden: Sequence[tuple[int, ...]] = ((16,), (32,), (64,), (128,), (64, 32))
         rates, decays = (0.03, 0.1), (0.1,)
     else:
-        hidden = ((4,), (8,), (16,), (32,), (64,), (16, 8))
-        rates, decays = (0.01, 0.03), (0.1, 1.0)
+        hidden = ((16,), (32,), (8,), (16, 8), ())
+        rates, decays = (0.01, 0.03, 0.1), (0.1, 1.0)
+    spreads = _SPREADS.get(method, ("",))
     return [
         Configuration(widths, rate, decay, spread)
-        for widths, rate, decay, spread in product(hidden, rates, decays, _SPREADS.get(method, ("",)))
+        for widths, rate, decay, spread in product(hidden, rates, decays, spreads)
+        if widths or spread == spreads[0]
     ]
 
 
-def best_configuration(problem: Problem, method: str, budget: int, *, num_workers: int) -> Best:
+def best_configuration(
+    problem: Problem, method: str, budget: int, *, num_workers: int, most: int | None = None
+) -> Best:
     """Return the best of one training with every configuration.
 
     Parameters
@@ -78,13 +82,24 @@ def best_configuration(problem: Problem, method: str, budget: int, *, num_worker
         Number of connections.
     num_workers
         Trainings at the same time; of no influence on the result.
+    most
+        Of the configurations, the first ones alone; None tries all.
     """
-    tried = configurations(method, problem.name)
+    tried = configurations(method, problem.name)[:most]
     found = _round(problem, method, budget, tried, 0, num_workers=num_workers, deadline=np.inf)
     return _best([one for one in found if one is not None])
 
 
-def best_of(problem: Problem, method: str, budget: int, *, passes: int, minutes: float, num_workers: int) -> Best:
+def best_of(
+    problem: Problem,
+    method: str,
+    budget: int,
+    *,
+    passes: int,
+    minutes: float,
+    num_workers: int,
+    most: int | None = None,
+) -> Best:
     """Return the best of as many trainings as a number of passes allows.
 
     Every configuration is tried once; those that were then among the better half go on, each time from other weights
@@ -92,7 +107,7 @@ def best_of(problem: Problem, method: str, budget: int, *, passes: int, minutes:
 
     Parameters
     ----------
-    problem, method, budget, num_workers
+    problem, method, budget, num_workers, most
         See `best_configuration`.
     passes
         Samples that may go forwards and backwards in all trainings; the last ones may exceed it.
@@ -100,15 +115,14 @@ def best_of(problem: Problem, method: str, budget: int, *, passes: int, minutes:
         After which no training begins.
     """
     deadline = time.monotonic() + 60 * minutes
-    tried = configurations(method, problem.name)
+    tried = configurations(method, problem.name)[:most]
+    num_better = -(-len(tried) // 2)
     scored: list[tuple[Configuration, Found]] = []
     spent, number = 0, 0
     while spent < passes and time.monotonic() < deadline:
         if number:
             ranked = sorted(scored, key=lambda one: one[1].validation.rank, reverse=True)
-            better = [
-                configuration for configuration, _ in ranked[: -(-len(configurations(method, problem.name)) // 2)]
-            ]
+            better = [configuration for configuration, _ in ranked[:num_better]]
             rng = np.random.default_rng([problem.seed, budget, number])
             tried = [replace(one, lr=one.lr * 2.0 ** rng.uniform(-1, 1)) for one in better]
         found = _round(problem, method, budget, tried, number, num_workers=num_workers, deadline=deadline)

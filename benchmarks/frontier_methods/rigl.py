@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from frontier_methods.layered import Configuration, Found, LayeredTraining, Mask
 from frontier_methods.problem import Problem
 
-#: Share of the steps after which the topology is fixed, first share of connections that is replaced, and the number of
-#: times that some are: section 3 of the paper, with steps in proportion.
-STOP, FRACTION, NUM_UPDATES = 0.75, 0.3, 200
+#: Share of the steps after which the topology is fixed, first share of connections that is replaced (section 3 of the
+#: paper), how often some are at most, and the least number of steps between.
+STOP, FRACTION, MOST_UPDATES, LEAST_STEPS = 0.75, 0.3, 200, 30
 
 
 def rigl(problem: Problem, configuration: Configuration, num_connections: int, rng: np.random.Generator) -> Found:
@@ -34,10 +34,11 @@ def rigl(problem: Problem, configuration: Configuration, num_connections: int, r
     """
     training = _random_training(problem, configuration, num_connections, rng)
     last = int(STOP * training.num_steps)
+    num_updates = max(min(MOST_UPDATES, last // LEAST_STEPS), 1)
     groups = np.zeros_like(training.layer) if configuration.spread == "global" else training.layer
-    for update in range(1, NUM_UPDATES + 1):
-        training.train_until(last * update // NUM_UPDATES)
-        share = FRACTION / 2 * (1 + math.cos(math.pi * update / NUM_UPDATES))
+    for update in range(1, num_updates + 1):
+        training.train_until(last * update // num_updates)
+        share = FRACTION / 2 * (1 + math.cos(math.pi * update / num_updates))
         slopes = training.slopes(rng)
         training.leave(_replaced(training, groups, share, slopes))
     training.fill(num_connections, slopes)

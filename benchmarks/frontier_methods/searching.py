@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frontier_methods.problem import ROOT, Problem, Score, data_flags
+from frontier_methods.problem import ROOT, Problem, data_flags
+from frontier_methods.rows import BenchmarkError
 from topoevo import load_network
 from topoevo.experiment.params import load_params
 from topoevo.genome import Genome
@@ -39,45 +40,41 @@ class Run:
     ----------
     genome
         Its champion.
-    validation
-        Score of the champion on the validation samples.
     passes
         Samples that went forwards and backwards.
     is_bound
         Whether `passes` is the most that its settings allow, because the run tells no number.
     seconds
         Its own, those before an interruption included.
+    is_new
+        Whether it was begun and finished just now.
     """
 
     genome: Genome
-    validation: Score
     passes: int
     is_bound: bool
     seconds: float
-
-
-class SearchError(Exception):
-    """A run that has not come to its end."""
+    is_new: bool
 
 
 def search(
     problem: Problem,
-    budget: int,
+    budgets: Sequence[int],
     *,
     file: Path,
     out_dir: Path,
     num_workers: int,
     data_dir: str | None,
     overrides: Mapping[str, Any] | None = None,
-) -> Run:
-    """Return the run of the search that has at most so many connections; one that is there goes on, or is read.
+) -> dict[int, Run]:
+    """Return what a run of the search has found at each budget; one that is there goes on, or is read.
 
     Parameters
     ----------
     problem
         Data set and seed.
-    budget
-        ``--max_connections``.
+    budgets
+        ``--max_connections``; several are one run with ``--front_connections``.
     file
         Its parameter file.
     out_dir
@@ -89,36 +86,51 @@ def search(
 
     Raises
     ------
-    SearchError
+    BenchmarkError
         With what the program has said, if it fails.
     """
+    is_new = False
     if not _is_finished(out_dir):
         started = out_dir / "checkpoint"
         if started.is_dir() and any(started.glob("*.npz")):
             words = ["--resume", str(out_dir), "--num_workers", str(num_workers)]
         else:
-            data = data_flags(problem.name, problem.seed, folder=out_dir.parent / "tables", data_dir=data_dir)
-            flags = data | {"max_connections": budget, "seed": problem.seed, "num_workers": num_workers}
-            flags |= dict(overrides or {}) | {"out_dir": str(out_dir)}
-            words = [str(file), *(word for name, value in flags.items() for word in (f"--{name}", str(value)))]
+            is_new = True
+            flags = data_flags(problem.name, problem.seed, folder=out_dir.parent / "tables", data_dir=data_dir)
+            flags |= {"max_connections": budgets[0]} if len(budgets) == 1 else {"front_connections": budgets}
+            flags |= {"seed": problem.seed, "num_workers": num_workers, **(overrides or {}), "out_dir": out_dir}
+            words = [str(file), *_words(flags)]
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
         ended = subprocess.run([sys.executable, ROOT / "run_wlnn.py", *words], capture_output=True, text=True)
         if not _is_finished(out_dir):
-            raise SearchError(f"run_wlnn.py {' '.join(words)}\n{(ended.stderr or ended.stdout)[-2000:]}")
-    return read_run(problem, out_dir)
+            raise BenchmarkError(f"run_wlnn.py {' '.join(words)}\n{(ended.stderr or ended.stdout)[-2000:]}")
+    files = {budget: out_dir / "front" / f"{budget}.json" for budget in budgets}
+    files = files if len(budgets) > 1 else {budgets[0]: out_dir / "champion.json"}
+    return _read(out_dir, files, len(problem.task.train), is_new)
 
 
-def read_run(problem: Problem, out_dir: Path) -> Run:
-    """Return what a finished run has left; its champion is scored here, as every method's network is."""
+def _read(out_dir: Path, files: Mapping[int, Path], num_samples: int, is_new: bool) -> dict[int, Run]:
+    """What a finished run has left in network files, by budget."""
     result = json.loads((out_dir / "result.json").read_text())
-    genome = load_network(out_dir / "champion.json").file.genome
+    missing = [str(path) for path in files.values() if not path.is_file()]
+    if missing:
+        raise BenchmarkError(f"{out_dir}: the run has not written {', '.join(missing)}")
     passes = result.get("sample_passes")
-    return Run(
-        genome,
-        problem.score_genome("validation", genome),
-        _most_passes(out_dir, result["evaluations"], len(problem.task.train)) if passes is None else int(passes),
-        passes is None,
-        float(result["seconds"]),
-    )
+    is_bound = passes is None
+    if passes is None:
+        passes = _most_passes(out_dir, result["evaluations"], num_samples)
+    return {
+        budget: Run(load_network(path).file.genome, int(passes), is_bound, float(result["seconds"]), is_new)
+        for budget, path in files.items()
+    }
+
+
+def _words(flags: Mapping[str, Any]) -> list[str]:
+    """Flags as they are typed."""
+    words = []
+    for name, value in flags.items():
+        words += [f"--{name}", *map(str, value if isinstance(value, (list, tuple)) else [value])]
+    return words
 
 
 def _is_finished(out_dir: Path) -> bool:

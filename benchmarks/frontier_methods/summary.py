@@ -20,6 +20,7 @@ STYLES = {
     "magnitude": ("magnitude pruning", "#CC79A7", "v"),
     "rigl": ("RigL", "#0072B2", "^"),
     "l1": ("L1 + refit", "#009E73", "P"),
+    "front": ("evolved, one run", "#000000", "*"),
     "blind": ("blind mutation", "#56B4E9", "X"),
     "random": ("random topology", "#8C8C8C", "."),
 }
@@ -161,15 +162,18 @@ def _scores(cells: Cells) -> str:
 def _costs(cells: Cells) -> str:
     """The table of what it took: connections and biases, trainings, passes and seconds; mean of the seeds."""
     methods, budgets = _axes(cells)
-    lines = ["| connections | method | counted | biases | hidden | tried | passes (millions) | seconds | |"]
-    lines.append("|---" * 9 + "|")
+    names = ("connections", "method", "counted", "biases", "hidden", "layers", "tried", "passes (millions)")
+    names += ("seconds", "of processors", "")
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
     for budget in budgets:
         for method in methods:
             if (method, budget) not in cells:
                 continue
             rows = cells[method, budget]
-            numbers = [f"{_mean(rows, name):.0f}" for name in ("connections", "biases", "hidden", "tried")]
+            numbers = [f"{_mean(rows, name):.0f}" for name in ("connections", "biases", "hidden", "layers", "tried")]
             numbers += [f"{_mean(rows, 'passes') / 1e6:,.1f}", f"{_mean(rows, 'seconds'):,.0f}"]
+            cpu = [row["cpu_seconds"] for row in rows if row["cpu_seconds"] is not None]
+            numbers.append(f"{np.mean(cpu):,.0f}" if cpu else "–")
             note = "time was over before the passes" if any(row["is_capped"] for row in rows) else ""
             lines.append(f"| {budget} | {STYLES[method][0]} | " + " | ".join(numbers) + f" | {note} |")
     return "\n".join(lines)

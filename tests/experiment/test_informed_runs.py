@@ -124,11 +124,11 @@ def test_the_champion_has_the_weights_that_were_judged() -> None:
 def test_learning_rates_are_spread_evenly_on_a_logarithmic_scale(monkeypatch) -> None:
     genomes, _, _, _, evaluator, shared = evaluated(params_of(lr=0.01, lr_spread=10))
     rates = []
-    train = type(evaluator)._train
+    score = type(evaluator)._score
     monkeypatch.setattr(
         type(evaluator),
-        "_train",
-        lambda self, learner, *rest: rates.append(learner.optimization.lr) or train(self, learner, *rest),
+        "_score",
+        lambda self, learner, *rest: rates.append(learner.optimization.lr) or score(self, learner, *rest),
     )
     for index in range(30):
         evaluator.evaluate(genomes[0], shared, stream=Stream.LEARNING, generation=1, index=index + 10)

@@ -9,7 +9,8 @@ import pytest
 
 from topoevo.kernels import Loss, Optimization, UpdateRule
 from topoevo.learning import LEARNING_RULES
-from topoevo.learning.pruning import Pruning, prune, train_and_prune
+from topoevo.learning.course import train_and_prune
+from topoevo.learning.pruning import Pruning, prune
 
 ADAM = Optimization(UpdateRule.ADAM, 0.02, final_lr_ratio=0.1, first_decay=0.9, second_decay=0.99)
 RULES = ["backprop", "feedback_alignment", "direct_feedback_alignment", "hebbian", "last_layer"]

@@ -88,6 +88,7 @@ def _replay(found: Replayable, params: Params, task: Task | Environment, *, debu
         generation=found.generation,
         index=found.index,
         say=lambda text: print(text, flush=True),
+        rung=None if found.recorded is None else found.recorded.rung,
         debug=debug,
     )
     now = Recorded.of(evaluation)

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 from topoevo.evolution.population import Individual
+from topoevo.variation import MUTATIONS
 
 #: Rates of estimates (alpha) and probabilities (beta) a generation.
 QUALITY_RATE, PURSUIT_RATE = 0.2, 0.1
@@ -69,11 +71,17 @@ class Standing:
     quality: float = 0.0
 
 
+def operator_names() -> tuple[str, ...]:
+    """Return the names of all mutation operators."""
+    return tuple(MUTATIONS)
+
+
 def credits_of(members: Iterable[Individual], generation: int, operators: Iterable[str]) -> dict[str, Credit]:
     """Return what came of operators in one generation, by name.
 
     A child of several operators counts for each of them once. The reward of a parent is the one that it was chosen
-    for, under the conditions of its own generation. Children of parents that have failed count for nobody.
+    for, under the conditions of its own generation. Children of parents that have failed count for nobody; who was
+    stopped in a race is not better than anybody.
 
     Parameters
     ----------
@@ -89,7 +97,7 @@ def credits_of(members: Iterable[Individual], generation: int, operators: Iterab
     for member in members:
         if member.born != generation or member.parent_reward is None:
             continue
-        is_better = member.reward > member.parent_reward
+        is_better = member.reward > member.parent_reward and member.progress == inf
         for name in set(member.operators):
             if name in children:
                 children[name] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,13 @@ class Evaluation:
     evidence
         What learning saw, for operators that ask for it; None if nobody does, or the learning rule sees nothing. About
         the network without the genes that were removed.
+    rung
+        Rung of a race (`topoevo.evolution.racing`) at which learning was stopped, or has failed; None if it came to its
+        end.
+    num_saved
+        Steps of learning that were not taken, since it was stopped or could lead nowhere.
+    memory
+        What goes on learning needs, where this is not the end of it; nobody but the evaluator looks into it.
     """
 
     reward: float
@@ -48,24 +56,36 @@ class Evaluation:
     failure: str | None = None
     removed: NDArray[np.bool_] | None = None
     evidence: Evidence | None = None
+    rung: int | None = None
+    num_saved: int = 0
+    memory: Mapping[str, Any] | None = None
 
     @staticmethod
-    def failed(reason: str, seconds: float) -> Evaluation:
-        """Return the evaluation of a genome that could not be evaluated."""
-        return Evaluation(-math.inf, -math.inf, None, None, seconds, reason)
+    def failed(reason: str, seconds: float, *, num_saved: int = 0) -> Evaluation:
+        """Return the evaluation of a genome that could not be evaluated.
+
+        Parameters
+        ----------
+        reason, seconds, num_saved
+            What went wrong, after which time, and the steps of learning that were not taken therefore.
+        """
+        return Evaluation(-math.inf, -math.inf, None, None, seconds, reason, num_saved=num_saved)
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         # Weights as plain bytes: three times as fast, for everyone in every generation.
         weights = None if self.weights is None else self.weights.astype(np.float32, copy=False).tobytes()
         removed = None if self.removed is None else self.removed.tobytes()
         scores = self.reward, self.best_reward, self.accuracy, self.seconds, self.failure
-        return _from_bytes, (weights, removed, self.evidence, *scores)
+        return _from_bytes, (weights, removed, self.evidence, self.rung, self.num_saved, self.memory, *scores)
 
 
 def _from_bytes(
     weights: bytes | None,
     removed: bytes | None,
     evidence: Evidence | None,
+    rung: int | None,
+    num_saved: int,
+    memory: Mapping[str, Any] | None,
     reward: float,
     best_reward: float,
     accuracy: float | None,
@@ -75,4 +95,4 @@ def _from_bytes(
     """The evaluation whose arrays lay in memory like this, on a machine of the same kind."""
     array = None if weights is None else np.frombuffer(weights, np.float32)
     mask = None if removed is None else np.frombuffer(removed, np.bool_)
-    return Evaluation(reward, best_reward, accuracy, array, seconds, failure, mask, evidence)
+    return Evaluation(reward, best_reward, accuracy, array, seconds, failure, mask, evidence, rung, num_saved, memory)

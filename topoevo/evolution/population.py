@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -56,6 +57,18 @@ class Individual:
     def has_failed(self) -> bool:
         """Whether the last evaluation failed."""
         return self.evaluation is not None and self.evaluation.failure is not None
+
+    @property
+    def progress(self) -> float:
+        """How far learning came: ``inf`` to its end, the rung of a race where it was stopped, -1 if it has failed."""
+        if self.evaluation is None or self.evaluation.failure is not None:
+            return -1.0
+        return math.inf if self.evaluation.rung is None else float(self.evaluation.rung)
+
+    @property
+    def merit(self) -> tuple[float, float]:
+        """What the best of several is chosen by: whoever came further in learning, then the greater reward."""
+        return self.progress, self.reward
 
     def evaluated(self, evaluation: Evaluation) -> Individual:
         """Return this individual with an evaluation, and without the genes that learning has removed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,13 +139,19 @@ class Reproduction:
         self, ranked: list[Individual], tracker: InnovationTracker, rng: np.random.Generator
     ) -> tuple[Individual, Genome, tuple[str, ...]]:
         """A parent from an island, a mutated copy of it, and how it was mutated."""
-        num_breeding = max(len(ranked) - fraction_of(len(ranked), self.cull_ratio), 1)
-        parent = ranked[tournament(num_breeding, self.tournament_size, rng)]
+        parent = ranked[tournament(self._num_breeding(ranked), self.tournament_size, rng)]
         evidence = None if parent.evaluation is None else parent.evaluation.evidence
         genome, operators = mutate(
             self.passed_on(parent), self.mutations, self.num_mutations, tracker, rng, evidence=evidence
         )
         return parent, genome, operators
+
+    def _num_breeding(self, ranked: list[Individual]) -> int:
+        """How many of an island may have children: the better ones, and who was stopped only where nobody finished."""
+        num_breeding = max(len(ranked) - fraction_of(len(ranked), self.cull_ratio), 1)
+        num_finished = sum(member.progress == inf for member in ranked)
+        was_racing = any(0 <= member.progress < inf for member in ranked)
+        return min(num_breeding, num_finished) if was_racing and num_finished else num_breeding
 
     def passed_on(self, individual: Individual) -> Genome:
         """Return the genome that an individual hands to the next generation."""

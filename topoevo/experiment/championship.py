@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from typing import Any, Protocol
 
 from topoevo.evolution import Evaluation, Individual, Population
@@ -86,7 +87,7 @@ class Championship:
 
         Without the second training, the champion would be the luckiest instead of the best. Where weights evolve and
         nothing is learned, the candidate keeps its weights. Where samples that are held out have made its reward, it is
-        crowned with the weights that were judged.
+        crowned with the weights that were judged. Who was stopped in a race is no candidate.
 
         Parameters
         ----------
@@ -95,13 +96,13 @@ class Championship:
         confirm
             Trains.
         """
-        candidate = max(population.members, key=lambda member: member.reward)
+        candidate = max(population.members, key=lambda member: member.merit)
         evaluation = candidate.evaluation
         if self._weights_evolve:
             candidate = replace(candidate, genome=self._passed_on(candidate))
         # Whoever has left the population does not come back; remembering the others is enough.
         self.confirmed &= {member.genome.digest for member in population.members}
-        if evaluation is None or evaluation.failure or candidate.genome.digest in self.confirmed:
+        if evaluation is None or candidate.progress < inf or candidate.genome.digest in self.confirmed:
             return
         self.confirmed |= {candidate.genome.digest}
         generation = population.generation

@@ -17,7 +17,9 @@ from topoevo.activations import ACTIVATIONS_BY_CODE, activation_codes
 from topoevo.errors import CheckpointError, GenomeError, UnknownNameError
 from topoevo.evolution import Individual, Population
 from topoevo.evolution.credit import Credit, Standing
+from topoevo.evolution.racing import Saving
 from topoevo.experiment.archive import Entry, read_archive, read_last_state, write_state
+from topoevo.experiment.checkpoint_fields import Meta, champion_fields, champion_of, checked, front_fields, front_of
 from topoevo.experiment.front import Front
 from topoevo.experiment.records import Champion
 from topoevo.genome import Genome, InnovationTracker
@@ -55,6 +57,8 @@ class Checkpoint:
         Best network of each size so far; None where one size is evolved.
     standings
         Mutation operators so far, by name; empty in checkpoints of earlier versions.
+    saving
+        What racing has saved so far; None if nobody races.
     """
 
     population: Population
@@ -68,6 +72,7 @@ class Checkpoint:
     founder: Genome | None = None
     front: Front | None = None
     standings: Mapping[str, Standing] = field(default_factory=dict)
+    saving: Saving | None = None
 
     @property
     def num_done(self) -> int:
@@ -105,6 +110,7 @@ class Checkpoint:
             "has_founder": self.founder is not None,
             "champion": None,
             "standings": {name: asdict(one) for name, one in self.standings.items()},
+            "saving": None if self.saving is None else asdict(self.saving),
         }
         if self.founder is not None:
             individuals.append(Individual(0, (), 0, (), self.founder))
@@ -112,16 +118,8 @@ class Checkpoint:
             individuals.append(self.champion.individual)
             meta["champion"] = champion_fields(self.champion)
         if self.front is not None:
-            networks, champions = self.front.networks, self.front.champions
-            individuals += [one.individual for one in networks]
-            meta["front"] = {
-                "sizes": self.front.sizes,
-                "reference_loss": self.front.reference_loss,
-                "networks": [
-                    {**champion_fields(one), "sizes": [size for size in champions if champions[size] is one]}
-                    for one in networks
-                ],
-            }
+            individuals += [one.individual for one in self.front.networks]
+            meta["front"] = front_fields(self.front)
         meta["individuals"] = [
             {
                 "id": one.id,
@@ -161,7 +159,11 @@ class Checkpoint:
             )
             for one, genome in zip(meta.individuals, genomes, strict=True)
         ]
-        front = None if meta.front is None else front_of(meta.front, individuals)
+        front = None
+        if meta.front is not None:
+            first = len(individuals) - len(meta.front.networks)
+            front = front_of(meta.front, individuals[first:])
+            del individuals[first:]
         champion = None if meta.champion is None else champion_of(meta.champion, individuals.pop())
         founder = individuals.pop().genome if meta.has_founder else None
         return Checkpoint(
@@ -179,6 +181,7 @@ class Checkpoint:
                 name: Standing(one.probability, Credit(**one.credit.model_dump()), one.quality)
                 for name, one in meta.standings.items()
             },
+            None if meta.saving is None else Saving(**meta.saving.model_dump()),
         )
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
@@ -78,6 +78,13 @@ class StandingFields(Checked):
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+class SavingFields(Checked):
+    """What racing has saved."""
+
+    num_steps: Count
+    num_saved: Count
+
+
 class IndividualFields(Checked):
     """An individual without its genes."""
 
@@ -105,6 +112,7 @@ class Meta(Checked):
     champion: ChampionFields | None
     front: FrontFields | None = None
     standings: dict[str, StandingFields] = {}
+    saving: SavingFields | None = None
     individuals: list[IndividualFields]
 
 
@@ -128,13 +136,13 @@ def checked(model: type[_Model], content: Mapping[str, Any]) -> _Model:
 
 
 def champion_fields(champion: Champion) -> dict[str, Any]:
-    """A champion without its genes as JSON."""
+    """Return a champion without its genes as JSON values."""
     scores = {part: _score_fields(getattr(champion, part)) for part in ("train", "validation", "test")}
     return {"generation": champion.generation, **scores}
 
 
 def champion_of(fields: ChampionFields, individual: Individual) -> Champion:
-    """The champion with these scores and genes."""
+    """Return the champion with these scores and genes."""
     train, validation, test = (
         None if score is None else TaskScore(**score.model_dump())
         for score in (fields.train, fields.validation, fields.test)
@@ -143,11 +151,26 @@ def champion_of(fields: ChampionFields, individual: Individual) -> Champion:
     return Champion(individual, fields.generation, train, validation, test)
 
 
-def front_of(fields: FrontFields, individuals: list[Individual]) -> Front:
-    """The front whose networks are the last individuals, which are taken away."""
-    first = len(individuals) - len(fields.networks)
-    networks = [champion_of(*pair) for pair in zip(fields.networks, individuals[first:], strict=True)]
-    del individuals[first:]
+def front_fields(front: Front) -> dict[str, Any]:
+    """Return a front without genes as JSON values."""
+    networks = [
+        {**champion_fields(one), "sizes": [size for size, holder in front.champions.items() if holder is one]}
+        for one in front.networks
+    ]
+    return {"sizes": front.sizes, "reference_loss": front.reference_loss, "networks": networks}
+
+
+def front_of(fields: FrontFields, individuals: Sequence[Individual]) -> Front:
+    """Return the front with these scores and genes.
+
+    Parameters
+    ----------
+    fields
+        From `front_fields`.
+    individuals
+        Of its networks, in their order.
+    """
+    networks = [champion_of(*pair) for pair in zip(fields.networks, individuals, strict=True)]
     holders = {size: one for place, one in zip(fields.networks, networks, strict=True) for size in place.sizes}
     champions = {size: holders[size] for size in fields.sizes if size in holders}
     return Front(tuple(fields.sizes), champions, fields.reference_loss)

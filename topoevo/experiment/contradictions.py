@@ -69,6 +69,8 @@ def lack_of_evidence(settings: Settings) -> str | None:
         return "shared_weights, where nothing is learned"
     if not LEARNING_RULES[settings.learning_rule].gives_evidence:
         return f"learning_rule {settings.learning_rule}, which gives no evidence"
+    if settings.env_name is not None:
+        return f"env_name {settings.env_name}, whose scores say nothing of single connections"
     return None
 
 
@@ -291,12 +293,18 @@ def _shared_weights(settings: Settings) -> Iterator[Contradiction]:
             f"shared_weights {list(settings.shared_weights)} is not allowed, each must be between "
             f"-{_MAX_SHARED_WEIGHT:g} and {_MAX_SHARED_WEIGHT:g}",
         )
-    for name, nothing in (("final_epochs", 0), ("control", "none"), ("p_mutate_weights", 0.0)):
+    for name, nothing in (
+        ("final_epochs", 0),
+        ("control", "none"),
+        ("p_mutate_weights", 0.0),
+        ("front_connections", None),
+    ):
         value = getattr(settings, name, nothing)
         if value != nothing:
+            shown = list(value) if isinstance(value, tuple) else value
             yield Contradiction(
                 (name, "shared_weights"),
-                f"{name} {value} is not allowed with shared_weights, where nothing is trained; leave it out",
+                f"{name} {shown} is not allowed with shared_weights, where nothing is trained; leave it out",
             )
     if not settings.evolves:
         yield Contradiction(
@@ -320,6 +328,12 @@ def _training(settings: Settings) -> Iterator[Contradiction]:
             ("pruning", "learning_rule"),
             f"pruning fisher is not allowed with learning_rule {settings.learning_rule}, which sees no gradients; must"
             " be magnitude or none",
+        )
+    if settings.races and settings.num_trials > 1:
+        yield Contradiction(
+            ("racing", "num_trials"),
+            f"racing {settings.racing} is not allowed with num_trials {settings.num_trials}, a race is decided by one"
+            " training each; leave one out",
         )
     candidates = getattr(settings, "evolution_strategy_num_candidates", 0)
     is_antithetic = getattr(settings, "evolution_strategy_antithetic", False)

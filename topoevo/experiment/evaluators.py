@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,15 @@ from topoevo.experiment.evidence import Probe, gather
 from topoevo.experiment.failure import GuardedEvaluator
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
+from topoevo.experiment.problem import Leg
 from topoevo.experiment.shared_data import SharedData
 from topoevo.genome import Genome
 from topoevo.kernels import Batches, Kernel, Loss, Optimization, OptimizerState, Plasticity, UpdateRule, load_kernel
 from topoevo.learning import LEARNING_RULES, Learner, LearningRule, TrainingHistory
+from topoevo.learning.course import Course
 from topoevo.learning.initialization import initial_weights
 from topoevo.learning.optimizers import make_optimization
-from topoevo.learning.pruning import Pruning, train_and_prune
+from topoevo.learning.pruning import Pruning
 from topoevo.network import Network, compile_network
 from topoevo.seeds import Stream, generator
 from topoevo.tasks.task import Task
@@ -156,20 +159,43 @@ class DatasetEvaluator(GuardedEvaluator):
         stream, generation, index
             Address of the random numbers of this evaluation.
         """
+        whole = Leg(shared.epochs.size)
+        return self.attempt_leg(genome, shared, whole, stream=stream, generation=generation, index=index)
+
+    def attempt_leg(
+        self, genome: Genome, shared: SharedData, leg: Leg, *, stream: Stream, generation: int, index: int
+    ) -> Evaluation:
+        """Return the mean over trials of training the network for a part of the way; for legs there is one trial.
+
+        Parameters
+        ----------
+        genome, shared, stream, generation, index
+            See `attempt`.
+        leg
+            The part. If it is not the last one, there is no evidence yet, and the memory to go on with.
+        """
         started = time.perf_counter()
         network = compile_network(genome)
         rng = generator(self.seed, stream, generation, index)
-        is_kept = not self.trains_elites and stream is Stream.LEARNING and self._is_elite(generation, index)
         limit = self._limit(generation, index) if stream is Stream.LEARNING else None
+        is_kept = stream is Stream.LEARNING and self._is_kept(network, limit, generation, index)
+        is_last = leg.stop >= shared.epochs.size
+        memory: dict[str, Any] | None = None
         learners, losses, accuracies = [], [], []
         for _ in range(self.num_trials):
             learner = self.start(network, rng, shared.epochs.size)
             if stream is Stream.LEARNING:
                 learner.optimization = self._optimization(generation, rng)
-            history = None if is_kept else self._train(learner, shared, limit)
-            loss, accuracy = self._score(learner, shared, history)
+            course = Course(learner, shared.batches, shared.epochs, self._pruning(limit, shared))
+            if leg.memory is not None:
+                course.recall(leg.memory)
+            if not is_kept:
+                course.advance(leg.stop)
+            loss, accuracy = self._score(learner, shared, None if is_kept else course.history)
             if not np.isfinite(learner.weights).all() or not math.isfinite(loss):
-                return Evaluation.failed(DIVERGED, time.perf_counter() - started)
+                num_saved = shared.epochs.size - course.num_done
+                return Evaluation.failed(DIVERGED, time.perf_counter() - started, num_saved=num_saved)
+            memory = None if is_last else course.memory()
             learners.append(learner)
             losses.append(loss)
             accuracies.append(accuracy)
@@ -187,7 +213,8 @@ class DatasetEvaluator(GuardedEvaluator):
             learned_weights(genome, best.network, best.weights),
             time.perf_counter() - started,
             removed=removed,
-            evidence=self._evidence(genome, best, removed, shared) if self.gives_evidence else None,
+            evidence=self._evidence(genome, best, removed, shared) if self.gives_evidence and is_last else None,
+            memory=memory,
         )
 
     def start(self, network: Network, rng: np.random.Generator, num_steps: int) -> Learner:
@@ -228,21 +255,23 @@ class DatasetEvaluator(GuardedEvaluator):
         limits = self.max_connections
         return limits[0 if len(limits) == 1 or self.islands is None else self.islands.island(generation, index)]
 
-    def _is_elite(self, generation: int, index: int) -> bool:
-        """Whether an individual goes on unchanged."""
-        return self.islands is not None and generation > 0 and index < self.islands.total_elites
+    def _is_kept(self, network: Network, limit: int | None, generation: int, index: int) -> bool:
+        """Whether an individual goes on as it is, not trained; one that has yet to be pruned never does."""
+        if self.trains_elites or self.islands is None:
+            return False
+        is_elite = generation > 0 and index < self.islands.total_elites
+        return is_elite and (limit is None or int(np.count_nonzero(~network.from_bias)) <= limit)
 
-    def _train(self, learner: Learner, shared: SharedData, limit: int | None) -> TrainingHistory:
-        """One training, after which the learner's network has no more connections than `limit`."""
+    def _pruning(self, limit: int | None, shared: SharedData) -> Pruning | None:
+        """How a network comes to have no more connections than `limit`."""
         if limit is None:
-            return learner.train(shared.batches, shared.epochs)
-        pruning = Pruning(
+            return None
+        return Pruning(
             limit,
             partial(_saliency, self.pruning, shared),
             stages_per_halving=self.pruning_stages,
             stop=self.pruning_stop,
         )
-        return train_and_prune(learner, shared.batches, shared.epochs, pruning)
 
     def _score(self, learner: Learner, shared: SharedData, history: TrainingHistory | None) -> tuple[float, float]:
         """Loss and accuracy that the reward is made of; a loss that is not finite if the training has diverged."""

@@ -13,8 +13,9 @@ from typing import Any
 
 from topoevo.errors import CheckpointError
 from topoevo.evolution import Evaluation, Population
-from topoevo.evolution.selection import ranking
+from topoevo.evolution.racing import Saving, ranking_by_progress
 from topoevo.experiment.archive import state_files
+from topoevo.experiment.breeding import Breeding
 from topoevo.experiment.championship import CONFIRMING, Championship
 from topoevo.experiment.checkpoint import PREFIX, Checkpoint
 from topoevo.experiment.data import check_origin, check_task, origin_of
@@ -22,9 +23,12 @@ from topoevo.experiment.episodes import EpisodesProblem
 from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.evolving import first_generation, objectives_of, reproduction_of
 from topoevo.experiment.founder import Founder
+from topoevo.experiment.front import Front, FrontKeeper
+from topoevo.experiment.idle import skipped_operators
 from topoevo.experiment.journal import Journal, Place, delete_journals
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
+from topoevo.experiment.race import Race, racing_of, saving_of
 from topoevo.experiment.records import (
     Champion,
     Failure,
@@ -98,7 +102,10 @@ class Experiment:
         if checkpoint is not None and checkpoint.founder is not None:
             founder = Founder.of("the first network", checkpoint.founder)
         self._founder = founder
-        self._reproduction = reproduction_of(params, task, founder)
+        reproduction = reproduction_of(params, task, founder)
+        self._breeding = Breeding(params, reproduction, {} if checkpoint is None else checkpoint.standings)
+        self._racing = racing_of(params)
+        self._total_saving = None if self._racing is None else Saving()
         self._started = time.perf_counter()
         self._is_prepared = False
         self._stop_reason = ""
@@ -109,15 +116,18 @@ class Experiment:
             self._problem,
             champion=None if checkpoint is None else checkpoint.champion,
             confirmed=frozenset() if checkpoint is None else checkpoint.confirmed,
-            passed_on=self._reproduction.passed_on,
+            passed_on=reproduction.passed_on,
             announce=self._announce_champion,
             announce_failure=self._announce_failure,
         )
+        front = None if checkpoint is None else checkpoint.front
+        self._front_keeper = FrontKeeper.from_params(params, task, self._problem, front)
         if checkpoint is None:
-            self._tracker, self._next = first_generation(params, self._reproduction, founder)
+            self._tracker, self._next = first_generation(params, reproduction, founder)
         else:
             self._tracker, self._next = checkpoint.tracker, checkpoint.population
             self._num_evaluations, self._digest = checkpoint.num_evaluations, checkpoint.digest
+            self._total_saving = checkpoint.saving
             self._started -= checkpoint.seconds
         #: The state after the last finished generation, and whether it is on the disk; two threads may want to save it.
         self._state = self._present_state() if checkpoint is None else checkpoint
@@ -168,17 +178,20 @@ class Experiment:
         """
         self._prepare()
         started = time.perf_counter()
-        population = self._evaluate(self._next, workers)
+        population, saving = self._evaluate(self._next, workers)
         evaluated = time.perf_counter()
         objectives = objectives_of(self.params, population.generation)
-        order = ranking(population.objectives(*objectives), crowding=self.params.crowding)
+        order = ranking_by_progress(population, population.objectives(*objectives), crowding=self.params.crowding)
         ranked = time.perf_counter()
         before = self._championship.champion
         self._championship.hold(
             population, lambda genome, shared, **address: self._confirm(workers, genome, shared, **address)
         )
+        if self._front_keeper is not None:
+            self._front_keeper.hold(population)
         confirmed = time.perf_counter()
-        self._next = self._reproduction.next_generation(
+        credits = self._breeding.learn(population)
+        self._next = self._breeding.reproduction.next_generation(
             population,
             order,
             tracker=self._tracker,
@@ -205,6 +218,10 @@ class Experiment:
                 "reproduction": done - confirmed,
                 "complete": done - started,
             },
+            front=self._front,
+            credits=credits,
+            probabilities=self._breeding.probabilities,
+            saving=saving,
         )
 
     def run(self) -> Outcome:
@@ -215,6 +232,8 @@ class Experiment:
             for observer in self.observers:
                 observer.on_start(self)
             self._write_checkpoint()
+            for words in skipped_operators(self.params):
+                self._say(words)
             self._prepare()
             self._check_stop()
             with Workers.from_params(self.params, self._say) as workers:
@@ -258,7 +277,7 @@ class Experiment:
             self._finish_generation(record, workers)
             self._check_stop()
         self._finish_champion(workers)
-        return replace(self._outcome("finished"), champion=self._championship.champion)
+        return replace(self._outcome("finished"), champion=self._championship.champion, front=self._front)
 
     def _outcome(self, status: str, reason: str = "") -> Outcome:
         """How the run ended: with the last finished generation."""
@@ -270,6 +289,9 @@ class Experiment:
             time.perf_counter() - self._started,
             self._state.digest,
             self._state.champion,
+            front=self._state.front,
+            standings=self._state.standings,
+            saving=self._state.saving,
         )
 
     def _prepare(self) -> None:
@@ -285,8 +307,13 @@ class Experiment:
         """Individuals born in every generation but the first."""
         return self.params.population_size - self.params.islands.total_elites
 
-    def _evaluate(self, population: Population, workers: Workers) -> Population:
-        """The population with evaluations."""
+    @property
+    def _front(self) -> Front | None:
+        """The best network of each size, if there are several sizes."""
+        return None if self._front_keeper is None else self._front_keeper.front
+
+    def _evaluate(self, population: Population, workers: Workers) -> tuple[Population, Saving | None]:
+        """The population with evaluations, and what racing has saved."""
         generation, total = population.generation, len(population.members)
         genomes = [member.genome for member in population.members]
         shared = self._problem.shared(Stream.SHARED, generation)
@@ -306,25 +333,27 @@ class Experiment:
                 observer.on_evaluation(generation, done, total)
 
         try:
-            evaluations = workers.evaluate(
-                self._evaluator,
-                genomes,
-                shared,
-                generation=generation,
-                known=known,
-                on_result=on_result,
-                on_wait=self._on_wait,
+            evaluate = partial(
+                workers.evaluate, self._evaluator, genomes, shared, generation=generation, on_wait=self._on_wait
             )
+            if self._racing is None:
+                evaluations = evaluate(known=known, on_result=on_result)
+            else:
+                evaluations = Race(self._racing, generation, shared.epochs.size).run(evaluate, known, on_result)
         finally:
             self._journal.save(now=bool(self._stop_reason))
         self._num_evaluations += total
+        saving = None
+        if self._total_saving is not None:
+            saving = saving_of(self.params, generation, evaluations, num_steps=shared.epochs.size)
+            self._total_saving += saving
         members = tuple(
             member.evaluated(evaluation) for member, evaluation in zip(population.members, evaluations, strict=True)
         )
         for index, member in enumerate(members):
             if member.evaluation is not None and member.evaluation.failure:
                 self._announce_failure(Failure(member, Stream.LEARNING, population.generation, index))
-        return Population(population.generation, members)
+        return Population(population.generation, members), saving
 
     def _confirm(
         self, workers: Workers, genome: Genome, shared: Any, *, generation: int, index: int, num_epochs: int = 0
@@ -373,6 +402,9 @@ class Experiment:
             self._digest,
             self._origin,
             self._founder.genome if self._founder is not None and self.params.num_newcomers else None,
+            self._front,
+            self._breeding.standings,
+            self._total_saving,
         )
 
     def _write_checkpoint(self) -> None:
@@ -416,16 +448,45 @@ class Experiment:
         champion = self._championship.champion
         if champion is not None and self.params.final_epochs:
             self._say(f"training the champion for {self.params.final_epochs} more epochs ...")
-            self._journal = self._journal_of([champion.individual.genome])
+            others = () if self._front_keeper is None else self._front_keeper.genomes
+            self._journal = self._journal_of([champion.individual.genome, *others])
             self._championship.train_to_the_end(
                 lambda genome, shared, **address: self._confirm(workers, genome, shared, **address),
                 partial(self._score, workers),
             )
+            if self._front_keeper is not None:
+                self._front_keeper.finish(self._trained_to_the_end(others, workers), partial(self._score, workers))
             self._journal.close()
         if champion is not None and champion.test is None and isinstance(self.task, GymnasiumEnvironment):
             # These episodes take long, and nothing else is seen of them.
             self._say(f"testing the champion in {self.params.num_test_trials} episodes with every weight ...")
         self._championship.test(partial(self._score, workers))
+        if self._front_keeper is not None:
+            self._front_keeper.test(partial(self._score, workers))
+
+    def _trained_to_the_end(self, genomes: Sequence[Genome], workers: Workers) -> list[Evaluation]:
+        """Evaluations of genomes after their final training."""
+        self._say(f"training the best networks of {len(self.params.front_connections or ())} sizes as long ...")
+        generation, num_epochs = self.params.num_generations, self.params.final_epochs
+        places = [Place(Stream.FRONT, index, num_epochs) for index in range(len(genomes))]
+        found = [self._journal.known(*pair) for pair in zip(places, genomes, strict=True)]
+
+        def on_result(index: int, evaluation: Evaluation) -> None:
+            self._journal.add(places[index], genomes[index], evaluation, seconds=self._seconds)
+
+        try:
+            return workers.evaluate(
+                self._evaluator,
+                genomes,
+                self._problem.shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs),
+                stream=Stream.FRONT,
+                generation=generation,
+                known={index: one for index, one in enumerate(found) if one is not None},
+                on_result=on_result,
+                on_wait=self._on_wait,
+            )
+        finally:
+            self._journal.save(now=bool(self._stop_reason))
 
     def _score(self, workers: Workers, part: str, genome: Genome) -> TaskScore:
         """The score of a champion; code of others runs in workers, which it may end."""

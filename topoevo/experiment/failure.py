@@ -9,6 +9,7 @@ from typing import Any
 
 from topoevo.errors import TopoevoError, in_one_line
 from topoevo.evolution import Evaluation
+from topoevo.experiment.problem import Leg
 from topoevo.genome import Genome
 from topoevo.rollouts import RolloutError
 from topoevo.seeds import Stream
@@ -31,16 +32,32 @@ class GuardedEvaluator(ABC):
             See `topoevo.experiment.problem.Evaluator.evaluate`.
         """
 
-    def evaluate(self, genome: Genome, shared: Any, *, stream: Stream, generation: int, index: int) -> Evaluation:
+    def attempt_leg(
+        self, genome: Genome, shared: Any, leg: Leg, *, stream: Stream, generation: int, index: int
+    ) -> Evaluation:
+        """Return the same after a part of the training, with all that is needed to go on.
+
+        Parameters
+        ----------
+        genome, shared, leg, stream, generation, index
+            See `topoevo.experiment.problem.Evaluator.evaluate`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} evaluates in one go")
+
+    def evaluate(
+        self, genome: Genome, shared: Any, *, stream: Stream, generation: int, index: int, leg: Leg | None = None
+    ) -> Evaluation:
         """Return the evaluation of a genome; whatever goes wrong in it is part of the result.
 
         Parameters
         ----------
-        genome, shared, stream, generation, index
+        genome, shared, stream, generation, index, leg
             See `topoevo.experiment.problem.Evaluator.evaluate`.
         """
         started = time.perf_counter()
         try:
+            if leg is not None:
+                return self.attempt_leg(genome, shared, leg, stream=stream, generation=generation, index=index)
             return self.attempt(genome, shared, stream=stream, generation=generation, index=index)
         except (TopoevoError, MemoryError):
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,9 +11,12 @@ import numpy as np
 from topoevo.evolution import Evaluation, Individual, Population
 from topoevo.evolution.islands import Islands
 from topoevo.experiment.championship import Score
+from topoevo.experiment.params import Params
 from topoevo.experiment.problem import Problem
 from topoevo.experiment.records import Champion
+from topoevo.genome import Genome
 from topoevo.kernels import load_kernel
+from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.task import Task
 
 
@@ -148,8 +151,31 @@ class FrontKeeper:
         #: Individuals that were scored, with the digest of their genome: those who stay as they are, are not again.
         self._scored: dict[int, str] = {}
 
+    @staticmethod
+    def from_params(
+        params: Params, task: Task | Environment, problem: Problem, front: Front | None
+    ) -> FrontKeeper | None:
+        """Return the keeper that the settings ask for, if they do.
+
+        Parameters
+        ----------
+        params, task, problem
+            Settings, samples, and what scores networks.
+        front
+            Of a checkpoint; None where a run begins.
+        """
+        if params.front_connections is None or not isinstance(task, Task):
+            return None
+        front = front or Front(params.front_connections, reference_loss=constant_loss(task))
+        return FrontKeeper(problem, params.islands, params.kernel_name, front)
+
+    @property
+    def genomes(self) -> tuple[Genome, ...]:
+        """Those of `Front.networks`."""
+        return tuple(one.individual.genome for one in self.front.networks)
+
     def hold(self, population: Population) -> None:
-        """Let the best of every island try.
+        """Let the best of every island try. Who was stopped in a race is no candidate.
 
         Parameters
         ----------
@@ -160,9 +186,9 @@ class FrontKeeper:
         contenders = []
         for island in range(self._islands.num_islands):
             members = [population.members[place] for place in self._islands.members(population.generation, island)]
-            best = max(members, key=lambda member: member.reward)
+            best = max(members, key=lambda member: member.merit)
             evaluation = best.evaluation
-            if best.has_failed or evaluation is None or evaluation.weights is None:
+            if best.progress < math.inf or evaluation is None or evaluation.weights is None:
                 continue
             trained = replace(best, genome=best.genome.with_weights(evaluation.weights), evaluation=None)
             scored[best.id] = trained.genome.digest
@@ -171,27 +197,28 @@ class FrontKeeper:
         self._scored = scored
         self.front = self.front.challenged(contenders)
 
-    def finish(self, evaluations: Mapping[int, Evaluation], score: Score) -> None:
+    def finish(self, evaluations: Sequence[Evaluation], score: Score) -> None:
         """Take weights of further training where they are better.
 
         Parameters
         ----------
         evaluations
-            By place in `Front.networks`.
+            Of `Front.networks`, in their order.
         score
             Scores genomes.
         """
         better = {}
-        for place, before in enumerate(self.front.networks):
-            evaluation = evaluations.get(place)
-            if evaluation is None or evaluation.weights is None:
+        for place, (before, evaluation) in enumerate(zip(self.front.networks, evaluations, strict=True)):
+            if evaluation.weights is None:
                 continue
             genome = before.individual.genome.with_weights(evaluation.weights)
             trained = replace(before.individual, genome=genome)
             after = self._contender(trained, before.generation, score)
             if after.selection_reward > before.selection_reward:
                 better[place] = after
-        self.front = self.front.replaced(better)
+        front = self.front.replaced(better)
+        # A network that has gained more may be better than larger ones now.
+        self.front = front.challenged(front.networks)
 
     def test(self, score: Score) -> None:
         """Score the networks on the test samples, each once."""

@@ -53,6 +53,8 @@ _OF_LEARNING = (
     "pruning",
     "reward_data",
     "train_elites",
+    "racing",
+    "racing_rungs",
     *_OF_GRADIENTS,
     *_OF_FEEDBACK,
 )
@@ -89,6 +91,7 @@ def find_idle(settings: Params) -> list[Contradiction]:
         without |= dict.fromkeys(_OF_FEEDBACK, "train_only_outputs, where no error travels back")
     elif not settings.evolves:
         without["redraw_feedback"] = "num_generations 0, where there is one training"
+    found += _idle_racing(settings, rule)
     if settings.env_name is not None:
         found += _idle_in_episodes(settings, rule)
     return found + [
@@ -96,6 +99,21 @@ def find_idle(settings: Params) -> list[Contradiction]:
         for name, reason in without.items()
         if (value := getattr(settings, name)) != {**_OF_GRADIENTS, **_OF_FEEDBACK}[name]
     ]
+
+
+def skipped_operators(settings: Params) -> list[str]:
+    """Return which mutations never happen since nothing leads them, in words for the user.
+
+    Parameters
+    ----------
+    settings
+        Values that are legal together.
+    """
+    reason = lack_of_evidence(settings)
+    names = [name for name, p in settings.mutation_probabilities().items() if p > 0 and MUTATIONS[name].needs_evidence]
+    if reason is None or not names or not settings.evolves or not settings.num_mutations_per_generation:
+        return []
+    return [f"skipping {', '.join(names)}: led by what learning saw, and there is nothing of it with {reason}"]
 
 
 def idle_with_targets(settings: Settings, task: Task) -> list[str]:
@@ -144,9 +162,30 @@ def _idle_options(settings: Params) -> Iterator[Contradiction]:
         if operator.needs_evidence and reason is not None:
             name = f"p_{operator.name}"
             yield _idle(name, getattr(settings, name), reason)
+    if not settings.evolves:
+        for name in _changed(settings, ("front_connections", "adapt_probabilities")):
+            yield _idle(name, getattr(settings, name), "num_generations 0, where nothing evolves")
+    elif settings.adapt_probabilities != "none" and (len(operators) < 2 or not settings.num_mutations_per_generation):
+        yield _idle("adapt_probabilities", settings.adapt_probabilities, "fewer than two mutations to choose between")
     if getattr(settings, "grow_node_kind", "bridge") == "split":
         for name in _changed(settings, sorted({"grow_node_fan_in", "grow_node_noise"} & used)):
             yield _idle(name, getattr(settings, name), "grow_node_kind split, which bridges nothing")
+
+
+def _idle_racing(settings: Settings, rule: type[LearningRule]) -> Iterator[Contradiction]:
+    """Races that do not take place."""
+    reason = ""
+    if settings.env_name is not None:
+        reason = f"env_name {settings.env_name}, where learning cannot pause"
+    elif not rule.changes_weights:
+        reason = f"learning_rule {rule.name}, where nothing is trained"
+    elif not settings.evolves:
+        reason = "num_generations 0, where there is one training"
+    elif settings.racing == 1:
+        reason = "racing 1, where nobody is stopped"
+    if reason:
+        for name in _changed(settings, ("racing", "racing_rungs")):
+            yield _idle(name, getattr(settings, name), reason)
 
 
 def _idle_in_episodes(settings: Settings, rule: type[LearningRule]) -> Iterator[Contradiction]:

@@ -195,7 +195,7 @@ class Journal:
     def _take(self, record: dict[str, Any], size: int) -> None:
         """Take over one record."""
         place = Place(Stream[record["stream"]], record["index"], record["num_epochs"])
-        most = size if place.stream is Stream.LEARNING else _MAX_INDEX
+        most = _MAX_INDEX if place.stream is Stream.CONFIRMATION else size
         is_address = type(place.index) is int and type(place.num_epochs) is int
         if not is_address or not 0 <= place.index < most or len(self._found) >= size + _MAX_INDEX:
             raise ValueError("there is no such individual")
@@ -209,6 +209,8 @@ class Journal:
             failure=record["failure"],
             removed=None if (removed := record["removed"]) is None else _mask(removed),
             evidence=None if (evidence := record["evidence"]) is None else _evidence(evidence),
+            rung=None if record["rung"] is None else _count(record["rung"]),
+            num_saved=_count(record["num_saved"]),
         )
         if not isinstance(evaluation.failure, str | None) or not isinstance(record["genome"], str):
             raise ValueError("a reason or digest is no text")
@@ -272,6 +274,8 @@ def _record(place: Place, genome: Genome, evaluation: Evaluation, seconds: float
             for field in fields(evaluation.evidence)
             for array in (getattr(evaluation.evidence, field.name),)
         },
+        "rung": evaluation.rung,
+        "num_saved": evaluation.num_saved,
         "run_seconds": _bits(seconds),
     }
 
@@ -315,6 +319,13 @@ def _number(bits: str) -> float:
         raise ValueError("a number is none")
     number: float = struct.unpack(">d", content)[0]
     return number
+
+
+def _count(value: Any) -> int:
+    """A whole number, at least 0."""
+    if type(value) is not int or value < 0:
+        raise ValueError("a count is none")
+    return value
 
 
 def _text(array: NDArray[Any]) -> str:

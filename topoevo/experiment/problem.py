@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from topoevo.evolution import Evaluation
@@ -22,6 +23,22 @@ class Conditions(Protocol):
 Shared = TypeVar("Shared", bound=Conditions, contravariant=True)
 
 
+@dataclass(frozen=True, eq=False)
+class Leg:
+    """A part of a training. Picklable.
+
+    Parameters
+    ----------
+    stop
+        Steps of the training after which it pauses or, if these are all, ends.
+    memory
+        From the evaluation of the part before; None where the training begins.
+    """
+
+    stop: int
+    memory: Mapping[str, Any] | None = None
+
+
 class Evaluator(Protocol[Shared]):
     """Judges one genome in a worker. Small enough to be sent to another process."""
 
@@ -32,7 +49,9 @@ class Evaluator(Protocol[Shared]):
     def prepare(self, say: Callable[[str], None]) -> None:
         """Compile what evaluations need, in this process; `say` is told if it takes long."""
 
-    def evaluate(self, genome: Genome, shared: Shared, *, stream: Stream, generation: int, index: int) -> Evaluation:
+    def evaluate(
+        self, genome: Genome, shared: Shared, *, stream: Stream, generation: int, index: int, leg: Leg | None = None
+    ) -> Evaluation:
         """Return the evaluation of a genome; whatever goes wrong in it is part of the result.
 
         Parameters
@@ -43,6 +62,8 @@ class Evaluator(Protocol[Shared]):
             What everyone is compared on.
         stream, generation, index
             Address of the random numbers of this evaluation.
+        leg
+            The part of the training that is to be done; None stands for all of it, the only one for most evaluators.
         """
 
     def attempt(self, genome: Genome, shared: Shared, *, stream: Stream, generation: int, index: int) -> Evaluation:

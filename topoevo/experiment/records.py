@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from topoevo.errors import CheckpointError
 from topoevo.evolution import Individual, Population
 from topoevo.evolution.credit import Credit, Standing
+from topoevo.evolution.racing import Saving
 from topoevo.seeds import Stream
 
 if TYPE_CHECKING:
@@ -150,8 +151,10 @@ class GenerationRecord:
         Best network of each size so far; None where one size is evolved.
     credits
         What came of each mutation operator in this generation, by name.
-    standings
-        Each operator so far, and with which probability it makes the next generation.
+    probabilities
+        With which operators make the next generation, by name; empty where these never change.
+    saving
+        What racing has saved in this generation; None if nobody races.
     """
 
     population: Population
@@ -165,7 +168,8 @@ class GenerationRecord:
     seconds: Mapping[str, float]
     front: Front | None = None
     credits: Mapping[str, Credit] = field(default_factory=dict)
-    standings: Mapping[str, Standing] = field(default_factory=dict)
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    saving: Saving | None = None
 
     @property
     def generation(self) -> int:
@@ -174,8 +178,8 @@ class GenerationRecord:
 
     @cached_property
     def best(self) -> Individual:
-        """The individual with the greatest reward, the first of them."""
-        return max(self.population.members, key=lambda member: member.reward)
+        """The individual with the greatest reward, the first of them; stopped ones count only where nobody finished."""
+        return max(self.population.members, key=lambda member: member.merit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +241,8 @@ class Outcome:
         Best network of each size, tested if the run finished; None where one size is evolved.
     standings
         Mutation operators by name; empty without evolution.
+    saving
+        What racing has saved in total; None if nobody races.
     """
 
     status: str
@@ -250,6 +256,7 @@ class Outcome:
     repeats: bool = False
     front: Front | None = None
     standings: Mapping[str, Standing] = field(default_factory=dict)
+    saving: Saving | None = None
 
 
 class Observer:

@@ -7,12 +7,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from topoevo.evolution import Evaluation
 from topoevo.experiment.failure import failure_of
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
+from topoevo.experiment.problem import Leg
+from topoevo.experiment.race import racing_of
 from topoevo.genome import Genome
 from topoevo.rollouts import RolloutError
 from topoevo.seeds import Stream
@@ -29,6 +32,7 @@ def evaluated_again(
     generation: int,
     index: int,
     say: Callable[[str], None],
+    rung: int | None = None,
     debug: bool = False,
 ) -> Evaluation:
     """Return the evaluation at one address, made in this process.
@@ -43,6 +47,8 @@ def evaluated_again(
         Address of the random numbers.
     say
         Is told what takes long before the evaluation begins.
+    rung
+        Of a race, where it was stopped; None if it was not.
     debug
         Whether Python's debugger is entered where an exception is raised; afterwards it is a failure as any other.
     """
@@ -50,6 +56,12 @@ def evaluated_again(
     evaluator.prepare(say)
     shared = problem.shared(Stream.SHARED if stream is Stream.LEARNING else stream, generation)
     shared.prepare()
+    racing = racing_of(params)
+    if rung is not None and racing is not None:
+        stops = racing.stops(shared.epochs.size)
+        leg = Leg(stops[min(rung, len(stops) - 1)])
+        found = evaluator.evaluate(genome, shared, stream=stream, generation=generation, index=index, leg=leg)
+        return replace(found, rung=rung)
     if not debug:
         return evaluator.evaluate(genome, shared, stream=stream, generation=generation, index=index)
     started = time.perf_counter()

@@ -70,6 +70,11 @@ class Settings(BaseModel):
     num_generations: int = _evolution(100, "number of generations to evolve; 0 trains one network", ge=0, le=10**9)
     population_size: int = _evolution(100, "number of networks in the population", ge=1, le=10**6)
     tournament_size: int = _evolution(8, "number of networks that compete to become a parent", ge=1, le=10**6)
+    adapt_probabilities: Literal["none", "pursuit"] = _evolution(
+        "none",
+        "whether the probabilities of mutations with p_ above 0 stay, or pursue the one whose children are most often"
+        " better than their parents",
+    )
     inherit_weights: bool = _evolution(False, "whether elites and children start from trained weights, not new ones")
     num_mutations_per_generation: int = _evolution(1, "number of mutations between parent and child", ge=0, le=10**6)
     p_complexity_objective: float = _evolution(
@@ -126,6 +131,16 @@ class Settings(BaseModel):
         "training",
         "samples whose mean loss is the reward: those of the training while it runs (evaluation_period), the validation"
         " samples after it, or the validation samples and as many training samples",
+    )
+    racing: int = _evaluation(
+        1,
+        "how many children race for each that goes on: they are trained side by side, and at every rung the others are"
+        " stopped; 1 trains all to the end",
+        ge=1,
+        le=10**6,
+    )
+    racing_rungs: int = _evaluation(
+        2, "number of rungs of a race, each reaching racing times as far as the one before", ge=2, le=30
     )
     num_trials: int = _evaluation(1, "number of episodes or trainings that a reward is the mean of", ge=1, le=10**6)
     num_confirmation_trials: int = _evaluation(
@@ -312,6 +327,12 @@ class Settings(BaseModel):
     def evolves(self) -> bool:
         """Whether there is evolution; otherwise one network is trained."""
         return self.num_generations > 0
+
+    @property
+    def races(self) -> bool:
+        """Whether trainings of a generation are raced: those of evolution on samples, whose weights change."""
+        learns = not self.is_weight_agnostic and LEARNING_RULES[self.learning_rule].changes_weights
+        return self.racing > 1 and self.evolves and self.env_name is None and learns
 
     @property
     def islands(self) -> Islands:

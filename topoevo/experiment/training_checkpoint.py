@@ -11,16 +11,8 @@ import numpy as np
 
 from topoevo.errors import CheckpointError
 from topoevo.experiment.archive import Entry, read_archive, read_last_state, write_state
-from topoevo.experiment.checkpoint import (
-    Checked,
-    Count,
-    Origin,
-    Seconds,
-    activation_names,
-    checked,
-    gene_tables,
-    read_genomes,
-)
+from topoevo.experiment.checkpoint import activation_names, gene_tables, read_genomes
+from topoevo.experiment.checkpoint_fields import Checked, Count, Origin, Seconds, checked
 from topoevo.genome import Genome
 
 FORMAT = "topoevo-training"

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.kernels import Batches, Plasticity
+from topoevo.kernels import Plasticity
 from topoevo.learning.base import Learner
-from topoevo.learning.history import TrainingHistory
 from topoevo.network import Network
 
 #: Returns a saliency for each edge of a learner's network, float [num_edges].
@@ -68,37 +67,6 @@ class Pruning:
         return sorted(stages.items())
 
 
-def train_and_prune(learner: Learner, batches: Batches, epochs: NDArray[np.int32], pruning: Pruning) -> TrainingHistory:
-    """Train, and prune the learner's network on the way.
-
-    Parameters
-    ----------
-    learner
-        Its network, weights and all that belongs to edges are smaller in the end.
-    batches
-        The training samples.
-    epochs
-        Order of the minibatches in every epoch, int32 [num_epochs, num_batches].
-    pruning
-        What goes when.
-    """
-    order = epochs.ravel()
-    # The learning rate falls over all stages together.
-    learner.state.num_steps = learner.state.num_steps or len(order)
-    histories: list[TrainingHistory] = []
-    done = 0
-    stages = pruning.schedule(int(np.count_nonzero(~learner.network.from_bias)), len(order))
-    for stop, num_connections in [*stages, (len(order), None)]:
-        if stop > done:
-            histories.append(learner.train(batches, order[None, done:stop]))
-            done = stop
-            if histories[-1].diverged:
-                break
-        if num_connections is not None:
-            prune(learner, num_connections, pruning.saliency(learner))
-    return _joined(histories, epochs.shape[1], batches, order)
-
-
 def prune(learner: Learner, num_connections: int, saliency: NDArray[np.float32]) -> None:
     """Leave the most salient connections of a learner's network; nodes that are left on no path go, too.
 
@@ -117,11 +85,19 @@ def prune(learner: Learner, num_connections: int, saliency: NDArray[np.float32])
         return
     keep = network.from_bias.copy()
     keep[counted[np.argsort(-saliency[counted], kind="stable")[:num_connections]]] = True
-    _leave(learner, *network.part(keep))
+    leave(learner, *network.part(keep))
 
 
-def _leave(learner: Learner, part: Network, kept: NDArray[np.bool_]) -> None:
-    """Let a learner go on with a part of its network."""
+def leave(learner: Learner, part: Network, kept: NDArray[np.bool_]) -> None:
+    """Let a learner go on with a part of its network.
+
+    Parameters
+    ----------
+    learner
+        Changed in place.
+    part, kept
+        From `topoevo.network.Network.part`.
+    """
     hidden = learner.network.node_id[learner.network.num_sources : -learner.network.num_outputs]
     learner.plasticity = _part_of_plasticity(learner.plasticity, kept, np.isin(hidden, part.node_id))
     learner.state = replace(learner.state, first=learner.state.first[kept], second=learner.state.second[kept])
@@ -139,13 +115,3 @@ def _part_of_plasticity(plasticity: Plasticity, edges: NDArray[np.bool_], hidden
         direct=None if plasticity.direct is None else plasticity.direct[hidden],
         hebbian=None if plasticity.hebbian is None else plasticity.hebbian[edges],
     )
-
-
-def _joined(
-    histories: list[TrainingHistory], steps_per_epoch: int, batches: Batches, order: NDArray[np.int32]
-) -> TrainingHistory:
-    """One history of several parts of a training; steps that were not taken are NaN."""
-    missing = np.full(len(order) - sum(len(one.losses) for one in histories), np.nan)
-    losses = np.concatenate([*(one.losses for one in histories), missing])
-    accuracies = np.concatenate([*(one.accuracies for one in histories), missing])
-    return TrainingHistory(losses, accuracies, batches.sizes[order], steps_per_epoch)

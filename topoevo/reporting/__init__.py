@@ -20,6 +20,7 @@ def make_observers(run: RunDirectory, console: ConsoleObserver) -> list[Observer
         What has told the user about loading data until now.
     """
     from topoevo.reporting.files import FilesObserver
+    from topoevo.reporting.front_files import FrontObserver
     from topoevo.reporting.result_file import ResultObserver
     from topoevo.reporting.tensorboard import TensorBoardObserver
 
@@ -28,6 +29,7 @@ def make_observers(run: RunDirectory, console: ConsoleObserver) -> list[Observer
     # Where there is a result, nothing else is missing. The console names the files that the others have written.
     return [
         files,
+        FrontObserver(run, log=files.log, warn=console.on_message),
         TensorBoardObserver(run.tensorboard, picture=run.picture_png, warn=console.on_message),
         ResultObserver(run, log=files.log),
         console,

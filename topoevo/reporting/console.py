@@ -17,6 +17,7 @@ from topoevo.reporting.lines import (
     command_rows,
     count,
     duration,
+    end_tables,
     epoch_line,
     file_rows,
     generation_line,
@@ -287,10 +288,11 @@ def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, p
         for left, right in champion_rows(outcome.champion):
             table.add_row(left, right)
         console.print(table)
-    if run is None:
-        return
-    rows, commands = file_rows(run, params), command_rows(run, params, outcome)
-    for title, pairs, styles in (("Files", rows, ("cyan", "dim")), ("Next", commands, ("dim", "cyan"))):
+    blocks = [(title, pairs, ("dim", "")) for title, pairs in end_tables(outcome, params)]
+    if run is not None:
+        blocks.append(("Files", file_rows(run, params), ("cyan", "dim")))
+        blocks.append(("Next", command_rows(run, params, outcome), ("dim", "cyan")))
+    for title, pairs, styles in blocks:
         console.print(f"\n[bold]{title}")
         width = max((len(left) for left, _ in pairs), default=0)
         for left, right in pairs:

@@ -13,16 +13,8 @@ from typing import Any
 from topoevo.errors import CheckpointError
 from topoevo.evolution import Population
 from topoevo.experiment.archive import read_archive, write_archive
-from topoevo.experiment.checkpoint import (
-    Checked,
-    Checkpoint,
-    Count,
-    Origin,
-    activation_names,
-    checked,
-    gene_tables,
-    read_genomes,
-)
+from topoevo.experiment.checkpoint import Checkpoint, activation_names, gene_tables, read_genomes
+from topoevo.experiment.checkpoint_fields import Checked, Count, Origin, checked
 from topoevo.genome import Genome
 
 #: Name of the file in the folder of a snapshot.

@@ -15,6 +15,7 @@ from topoevo.experiment.params import Params
 from topoevo.experiment.records import Champion, EpochRecord, GenerationRecord, Outcome, TaskScore
 from topoevo.reporting.measures import num_layers
 from topoevo.reporting.run_directory import LOGS, RunDirectory
+from topoevo.reporting.summary_tables import front_rows, operator_rows
 from topoevo.tasks.environments.find import module_of
 
 
@@ -46,6 +47,8 @@ def generation_line(record: GenerationRecord, num_generations: int, *, max_width
         parts.append(f"{record.num_failures} failed")
     if record.crowned:
         parts.append("new champion")
+    if record.front is not None and record.front.num_improved:
+        parts.append(f"{count(record.front.num_improved, 'size')} better")
     for least in ("digest", "evaluations/s", "best weight"):
         if len("  ".join(parts)) > max_width:
             parts = [part for part in parts if least not in part]
@@ -94,6 +97,8 @@ def headline(outcome: Outcome) -> str:
     done = f"{count(outcome.generations, 'generation')}, {count(outcome.evaluations, 'evaluation')}"
     if outcome.epochs is not None:
         done = count(outcome.epochs, "epoch")
+    if outcome.saving is not None and outcome.saving.share is not None:
+        done += f" (racing saved {100 * outcome.saving.share:.0f} % of the training steps)"
     reason = f": {outcome.reason}" if outcome.reason else ""
     return f"{ending} after {done} and {duration(outcome.seconds)}{reason}"
 
@@ -125,12 +130,13 @@ def file_rows(run: RunDirectory, params: Params) -> list[tuple[str, str]]:
         (run.champion, "the network: weights, names and scaling of its inputs"),
         (run.picture_svg, "its picture, also as .png"),
         (run.metrics, f"every {'generation' if params.evolves else 'epoch'} in numbers"),
+        (run.front_table, "the best network of each size; beside it their files and a picture"),
         (run.networks, "the last population"),
         (run.params, "every setting of this run"),
         (run.result, "how it ended"),
     )
     folder = Path(run.shown())
-    return [(str(folder / path.name), meaning) for path, meaning in meanings if path.exists()]
+    return [(str(folder / path.relative_to(run.path)), meaning) for path, meaning in meanings if path.exists()]
 
 
 def command_rows(run: RunDirectory, params: Params, outcome: Outcome) -> list[tuple[str, str]]:
@@ -197,11 +203,24 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def end_tables(outcome: Outcome, params: Params) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the tables of sizes and operators, as far as there is anything to tell: titles, and pairs of words."""
+    tables = []
+    if outcome.front is not None:
+        tables.append(("Best of each size", front_rows(outcome.front)))
+    adapted = params.adapt_probabilities != "none"
+    if outcome.standings and (adapted or params.asks_for_evidence):
+        title = "Mutations, and how many of their children are better than their parents"
+        tables.append((title, operator_rows(outcome.standings, adapted=adapted)))
+    return [(title, rows) for title, rows in tables if rows]
+
+
 def summary(outcome: Outcome, run: RunDirectory | None, params: Params) -> list[str]:
     """Return the end of a run as plain lines."""
     blocks: list[tuple[str, list[tuple[str, str]]]] = []
     if outcome.champion is not None:
         blocks.append((champion_title(outcome), champion_rows(outcome.champion)))
+    blocks += end_tables(outcome, params)
     if run is not None:
         blocks += [
             ("Files", file_rows(run, params)),

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 from topoevo.evolution import Individual
+from topoevo.evolution.credit import operator_names
 from topoevo.experiment.records import Champion, EpochRecord, GenerationRecord, TaskScore
+
+#: What came of a mutation operator in a generation, if it is in use: children, the share of them that is better than
+#: their parents, and with which probability it is drawn next, where that changes.
+_OF_OPERATORS = ("children", "improved", "probability")
 
 #: Every measure of a generation, in the order of the columns; the list never depends on the run.
 MEASURES = (
@@ -47,6 +52,9 @@ MEASURES = (
     "times/confirmation",
     "times/reproduction",
     "times/complete",
+    "front/hypervolume",
+    "racing/saved_share",
+    *(f"operators/{name}_{part}" for name in operator_names() for part in _OF_OPERATORS),
 )
 
 #: The same of an epoch, where one network is trained without evolution.
@@ -100,6 +108,13 @@ def measures_of(record: GenerationRecord) -> dict[str, float | None]:
         "population/failures": record.num_failures,
         "population/evaluations": record.num_evaluations,
     }
+    if record.saving is not None:
+        found["racing/saved_share"] = record.saving.share
+    if record.front is not None:
+        found["front/hypervolume"] = record.front.hypervolume
+    for name, credit in record.credits.items():
+        numbers = (credit.children, credit.share, record.probabilities.get(name))
+        found |= {f"operators/{name}_{part}": one for part, one in zip(_OF_OPERATORS, numbers, strict=True)}
     if record.champion is not None:
         found |= champion_measures(record.champion)
     for name, values in (

@@ -43,6 +43,8 @@ def facts_of_individual(
     scores: dict[str, Any] = {}
     if individual.evaluation is not None:
         scores["evaluation"] = {"reward": individual.evaluation.reward, "accuracy": individual.evaluation.accuracy}
+        if individual.evaluation.rung is not None:
+            scores["evaluation"]["rung"] = individual.evaluation.rung
     return _facts(individual, params, task, scores=scores, generation=generation)
 
 

@@ -29,6 +29,8 @@ from topoevo.seeds import Stream
 
 #: Files that are named where there is too much to name them all.
 _MAX_SHOWN = 20
+#: Races have fewer rungs.
+_MAX_RUNG = 100
 _SNAPSHOT = re.compile(r"generation-(\d{6,18})")
 _NETWORK = re.compile(r"\d{4,18}-individual-(\d{1,18})\.json")
 #: Objects are shown with their place in memory, which is another one in every process.
@@ -47,18 +49,22 @@ class Recorded:
         Weights after learning in the order of the connection genes, float32 [num_connections]; None if there are none.
     reason
         Why it failed, in one line; None if it did not.
+    rung
+        Of a race, where it was stopped; None if it was not.
     """
 
     reward: float
     accuracy: float | None
     weights: NDArray[np.float32] | None
     reason: str | None
+    rung: int | None = None
 
     @staticmethod
     def of(evaluation: Evaluation) -> Recorded:
         """Return what is recorded of an evaluation."""
         reason = None if evaluation.failure is None else reason_of(evaluation.failure)
-        return Recorded(evaluation.reward, evaluation.accuracy, evaluation.weights, reason)
+        rung = evaluation.rung if reason is None else None
+        return Recorded(evaluation.reward, evaluation.accuracy, evaluation.weights, reason, rung)
 
     @property
     def words(self) -> str:
@@ -66,7 +72,8 @@ class Recorded:
         if self.reason is not None:
             return f"failed: {_printable(self.reason)}"
         accuracy = "" if self.accuracy is None else f"  accuracy {self.accuracy:.4f}"
-        return f"reward {self.reward!r}{accuracy}"
+        stopped = "" if self.rung is None else f"  stopped at rung {self.rung}"
+        return f"reward {self.reward!r}{accuracy}{stopped}"
 
     def differences(self, now: Recorded) -> list[str]:
         """Return what is not the same, in words; numbers are the same if all their bits are.
@@ -258,12 +265,13 @@ def _recorded_in(path: Path, genome: Genome) -> Recorded | None:
     except NetworkFileError:
         return None
     scores = network.facts.get("scores", {}).get("evaluation") or {}
-    reward, accuracy = scores.get("reward"), scores.get("accuracy")
+    reward, accuracy, rung = (scores.get(name) for name in ("reward", "accuracy", "rung"))
     found, weights = network.genome, network.genome.connections["weight"]
     if reward is None or len(weights) != len(genome.connections):
         return None
     same = found.with_weights(genome.connections["weight"]).digest == genome.digest
-    return Recorded(reward, accuracy, weights, None) if same else None
+    stopped_at = int(rung) if rung is not None and 0 <= rung < _MAX_RUNG else None
+    return Recorded(reward, accuracy, weights, None, stopped_at) if same else None
 
 
 def _ranges(ids: tuple[int, ...]) -> str:

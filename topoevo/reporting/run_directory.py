@@ -47,6 +47,7 @@ _CONTENTS = (
     "result.json",
     "tensorboard",
     "networks",
+    "front",
     "checkpoint",
     "shared_weight_curve.svg",
     "shared_weight_curve.png",
@@ -128,6 +129,16 @@ class RunDirectory:
     def networks(self) -> Path:
         """Folder of snapshots of the population."""
         return self.path / "networks"
+
+    @property
+    def front(self) -> Path:
+        """Folder of the best network of each size."""
+        return self.path / "front"
+
+    @property
+    def front_table(self) -> Path:
+        """Their sizes and scores."""
+        return self.front / "front.csv"
 
     @property
     def checkpoint(self) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from topoevo.errors import TopoevoError
 from topoevo.evolution import Evaluation
-from topoevo.experiment.problem import Conditions, Evaluator
+from topoevo.experiment.problem import Conditions, Evaluator, Leg
 from topoevo.genome import Genome
 from topoevo.seeds import Stream
 
@@ -61,6 +61,8 @@ class Portion:
         The genomes, and their places in the population.
     stream, generation
         Part of the address of their random numbers.
+    legs
+        Which part of the training is to be done, by place; those without are trained from beginning to end.
     """
 
     evaluator: Evaluator[Any]
@@ -69,6 +71,7 @@ class Portion:
     indices: tuple[int, ...]
     stream: Stream
     generation: int
+    legs: Mapping[int, Leg] = field(default_factory=dict)
 
     def compute(self) -> list[tuple[int, Evaluation]] | Lost:
         """Return pairs of index and evaluation.
@@ -92,21 +95,27 @@ class Portion:
     def singles(self) -> list[Portion]:
         """Return a portion for each genome."""
         return [
-            Portion(self.evaluator, self.shared, (genome,), (index,), self.stream, self.generation)
+            replace(self, genomes=(genome,), indices=(index,), legs=legs_of(self.legs, (index,)))
             for index, genome in zip(self.indices, self.genomes, strict=True)
         ]
 
     def _evaluation(self, genome: Genome, index: int) -> Evaluation:
         """One evaluation, or why there is none."""
         started = time.perf_counter()
+        part = {"leg": leg} if (leg := self.legs.get(index)) is not None else {}
         try:
             return self.evaluator.evaluate(
-                genome, self.shared, stream=self.stream, generation=self.generation, index=index
+                genome, self.shared, stream=self.stream, generation=self.generation, index=index, **part
             )
         except (TopoevoError, MemoryError):
             raise
         except BaseException:  # Also sys.exit: an individual's failure is a result; the run goes on.
             return Evaluation.failed(traceback.format_exc(), time.perf_counter() - started)
+
+
+def legs_of(legs: Mapping[int, Leg], indices: Sequence[int]) -> dict[int, Leg]:
+    """Return those legs that belong to some places."""
+    return {index: legs[index] for index in indices if index in legs}
 
 
 class Engine(Protocol):

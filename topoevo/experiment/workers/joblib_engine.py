@@ -220,7 +220,14 @@ class JoblibEngine(ABC):
         """What is particular to a portion."""
         portion, name = one.portion, one.delivery.packed.name
         return Parcel(
-            name, portion.genomes, portion.indices, portion.stream, portion.generation, versions_here(), self._timeout
+            name,
+            portion.genomes,
+            portion.indices,
+            portion.stream,
+            portion.generation,
+            versions_here(),
+            self._timeout,
+            portion.legs,
         )
 
     def _once_more(self, one: _Sent, *, samples: bool, on_wait: Callable[[], None]) -> _Sent:

@@ -13,7 +13,7 @@ import pickle
 import platform
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,7 +23,7 @@ from typing import Any
 
 from topoevo import __version__
 from topoevo.evolution import Evaluation
-from topoevo.experiment.problem import Conditions, Evaluator
+from topoevo.experiment.problem import Conditions, Evaluator, Leg
 from topoevo.experiment.workers.engine import Lost, Portion
 from topoevo.genome import Genome
 from topoevo.seeds import Stream
@@ -106,6 +106,8 @@ class Parcel:
         Versions of the parent process.
     timeout
         Seconds that the evaluations may take together; None is for ever.
+    legs
+        As in `Portion`.
     """
 
     conditions: str
@@ -115,6 +117,7 @@ class Parcel:
     generation: int
     sender: Versions
     timeout: float | None = None
+    legs: Mapping[int, Leg] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -245,7 +248,7 @@ def answer(parcel: Parcel, content: Callable[[], bytes], samples: Callable[[str]
         evaluator, shared = _conditions(parcel.conditions, content, samples)
     except KeyError:
         return Answer(Missing(), here)
-    portion = Portion(evaluator, shared, parcel.genomes, parcel.indices, parcel.stream, parcel.generation)
+    portion = Portion(evaluator, shared, parcel.genomes, parcel.indices, parcel.stream, parcel.generation, parcel.legs)
     return Answer(portion.compute() if parcel.timeout is None else _within(parcel.timeout, portion), here)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from topoevo.errors import WorkerError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.params import Params
-from topoevo.experiment.problem import Conditions, Evaluator
-from topoevo.experiment.workers.engine import Engine, Lost, Portion
+from topoevo.experiment.problem import Conditions, Evaluator, Leg
+from topoevo.experiment.workers.engine import Engine, Lost, Portion, legs_of
 from topoevo.experiment.workers.processes import ProcessEngine
 from topoevo.experiment.workers.threads import ThreadEngine
 from topoevo.genome import Genome
@@ -98,6 +98,7 @@ class Workers:
         stream: Stream = Stream.LEARNING,
         generation: int,
         known: Mapping[int, Evaluation] = MappingProxyType({}),
+        legs: Mapping[int, Leg] = MappingProxyType({}),
         on_result: Callable[[int, Evaluation], None] = lambda index, evaluation: None,
         on_wait: Callable[[], None] = lambda: None,
     ) -> list[Evaluation]:
@@ -113,6 +114,8 @@ class Workers:
             Part of the address of their random numbers.
         known
             Evaluations that there are already, by place; they are returned as they are.
+        legs
+            Which part of their training is to be done, by place; those without are trained from beginning to end.
         on_result
             Called in this thread with each index and evaluation as it arrives; not with those that are known.
         on_wait
@@ -131,7 +134,15 @@ class Workers:
 
         def compute(indices: list[int]) -> None:
             portions = [
-                Portion(evaluator, shared, tuple(genomes[i] for i in part), tuple(part), stream, generation)
+                Portion(
+                    evaluator,
+                    shared,
+                    tuple(genomes[i] for i in part),
+                    tuple(part),
+                    stream,
+                    generation,
+                    legs_of(legs, part),
+                )
                 for part in self._parts(indices)
             ]
             for index, evaluation in self._results(portions, on_wait):

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import signal
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 
 from topoevo.errors import TopoevoError, in_one_line
 from topoevo.evolution import Evaluation
-from topoevo.experiment.problem import Conditions, Evaluator
+from topoevo.experiment.problem import Conditions, Evaluator, Leg
 from topoevo.experiment.workers import shared_files
 from topoevo.experiment.workers.engine import Lost, Portion
 from topoevo.genome import Genome
@@ -44,7 +45,7 @@ class Compute:
 
     Parameters
     ----------
-    genomes, indices, stream, generation
+    genomes, indices, stream, generation, legs
         See `topoevo.experiment.workers.engine.Portion`.
     """
 
@@ -52,6 +53,7 @@ class Compute:
     indices: tuple[int, ...]
     stream: Stream
     generation: int
+    legs: Mapping[int, Leg]
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,9 @@ def _taken_over(request: TakeOver) -> tuple[Ready | Refused, _Held | None]:
 
 def _computed(request: Compute, evaluator: Evaluator[Any], shared: Conditions) -> Answer:
     """Evaluations, or why there are none."""
-    portion = Portion(evaluator, shared, request.genomes, request.indices, request.stream, request.generation)
+    portion = Portion(
+        evaluator, shared, request.genomes, request.indices, request.stream, request.generation, request.legs
+    )
     try:
         return portion.compute()
     except TopoevoError as error:

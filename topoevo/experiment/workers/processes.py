@@ -148,7 +148,7 @@ class _Worker:
         assert self.portion is not None
         self.started = time.monotonic()
         portion = self.portion
-        self._send(Compute(portion.genomes, portion.indices, portion.stream, portion.generation))
+        self._send(Compute(portion.genomes, portion.indices, portion.stream, portion.generation, portion.legs))
 
     def _send(self, request: TakeOver | Compute) -> None:
         """A request on its way."""

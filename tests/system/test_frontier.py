@@ -1,0 +1,177 @@
+"""The benchmark of small networks: networks have the size that was asked for, and the score that is reported."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import networkx
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+ROOT = Path(__file__).resolve().parents[2]
+BUDGETS = (30, 77)
+METHODS = ("fisher", "magnitude", "rigl", "random", "l1")
+SETTINGS = """
+validation_ratio: 0.2
+num_generations: 2
+population_size: 4
+tournament_size: 2
+p_add_connection: 1
+output_connections: true
+bias: true
+optimizer: adamw
+lr: 0.01
+final_epochs: 2
+batch_size: 64
+"""
+
+
+def frontier(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run the benchmark."""
+    command = [sys.executable, ROOT / "benchmarks" / "frontier.py", *words]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Measurements of the cheap methods on digits with very short trainings."""
+    folder = tmp_path_factory.mktemp("frontier")
+    (folder / "tiny.yaml").write_text(SETTINGS)
+    ended = measure(folder, METHODS)
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def measure(folder: Path, methods, *more: object) -> subprocess.CompletedProcess[str]:
+    """Run the benchmark in a folder."""
+    words = ["--dataset", "digits", "--budgets", *BUDGETS, "--seeds", 1, "--methods", *methods]
+    words += ["--num_epochs", 1, "--num_steps", 60, "--num_configurations", 3]
+    words += ["--params", folder / "tiny.yaml", "--out", folder / "rows.jsonl"]
+    return frontier(*words, *more)
+
+
+def rows_of(folder: Path):
+    """The measurements."""
+    return [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+
+
+def network_of(folder: Path, row) -> networkx.DiGraph:
+    """The network of a measurement, without disabled connections."""
+    document = json.loads((folder / "rows.runs" / "networks" / row["network"]).read_text())
+    graph = networkx.node_link_graph(document, edges="edges")
+    graph.remove_edges_from([(s, t) for s, t, enabled in list(graph.edges(data="enabled")) if not enabled])
+    return graph
+
+
+def test_all_methods_are_measured_at_all_budgets(folder):
+    """One line for every method and budget."""
+    assert {(row["method"], row["budget"]) for row in rows_of(folder)} == {(m, b) for m in METHODS for b in BUDGETS}
+
+
+def test_networks_have_the_budget_and_nothing_that_is_dead(folder):
+    """Counted on the graph: every connection is on a path, and there are as many as were asked for."""
+    for row in rows_of(folder):
+        graph = network_of(folder, row)
+        roles = networkx.get_node_attributes(graph, "role")
+        inputs = {node for node, role in roles.items() if role == "input"}
+        fed = inputs.union(*(networkx.descendants(graph, node) for node in inputs))
+        outputs = {node for node, role in roles.items() if role == "output"}
+        heard = outputs.union(*(networkx.ancestors(graph, node) for node in outputs))
+        assert {node for node, role in roles.items() if role == "hidden"} <= fed & heard, row
+        counted = [(s, t) for s, t in graph.edges if roles[s] != "bias"]
+        assert all(s in fed and t in heard for s, t in counted), row
+        assert len(counted) == row["connections"] == row["budget"], row
+        assert graph.number_of_edges() - len(counted) == row["biases"], row
+
+
+def test_the_reported_accuracy_is_that_of_the_network(folder):
+    """Computed node by node from the file, on a split that scikit-learn makes here."""
+    images, labels = load_digits(return_X_y=True)
+    _, images, _, labels = train_test_split(images / 16, labels, test_size=0.25, random_state=0, stratify=labels)
+    for row in rows_of(folder):
+        graph = network_of(folder, row)
+        facts = graph.graph["task"]
+        scaled = (images - np.array(facts["input_offset"])) / np.array(facts["input_scale"])
+        values = {}
+        inputs = iter(scaled.T)
+        outputs = []
+        for node, role in sorted(graph.nodes(data="role")):
+            if role == "input":
+                values[node] = next(inputs)
+            elif role == "bias":
+                values[node] = np.ones(len(images))
+            elif role == "output":
+                outputs.append(node)
+        for node in networkx.topological_sort(graph):
+            if node not in values:
+                total = sum(
+                    (d["weight"] * values[s] for s, _, d in graph.in_edges(node, data=True)), np.zeros(len(images))
+                )
+                values[node] = np.maximum(total, 0) if graph.nodes[node]["activation"] == "relu" else total
+        found = np.argmax([values[node] for node in outputs], axis=0) == labels
+        assert row["test"] == pytest.approx(found.mean(), abs=1.5 / len(labels)), row
+
+
+def test_what_is_measured_is_not_measured_again(folder):
+    """Not even if a line was cut off: that one alone."""
+    path = folder / "rows.jsonl"
+    before = path.read_text()
+    path.write_text(before[:-20])
+    ended = measure(folder, METHODS)
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    now, then = (json.loads(text.splitlines()[-1]) for text in (path.read_text(), before))
+    timed = {"seconds", "cpu_seconds"}
+    assert {name: now[name] for name in now.keys() - timed} == {name: then[name] for name in then.keys() - timed}
+
+
+@pytest.mark.slow
+def test_evolved_search_and_its_rival(folder):
+    """The search runs as a command; what prunes again and again may use as many passes."""
+    ended = measure(folder, ("evolved", "fisher_best_of"), "--picture", folder / "picture.png")
+    assert ended.returncode == 0, ended.stderr
+    rows = {(row["method"], row["budget"]): row for row in rows_of(folder)}
+    for budget in BUDGETS:
+        evolved, rival = rows["evolved", budget], rows["fisher_best_of", budget]
+        run = json.loads((folder / "rows.runs" / f"digits-evolved-{budget}-s0" / "result.json").read_text())
+        assert evolved["test"] == run["champion"]["test_accuracy"]
+        assert evolved["connections"] == run["champion"]["connections"] <= budget
+        assert rival["passes"] >= evolved["passes"] and not rival["is_capped"]
+        assert rival["tried"] >= rows["fisher", budget]["tried"]
+    assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_summary_tells_where_evolution_is_not_best(tmp_path):
+    """The means of two seeds decide."""
+    scores = {("evolved", 10): (0.9, 0.8), ("l1", 10): (0.7, 0.98)}
+    scores |= {("evolved", 20): (0.95, 0.95), ("l1", 20): (0.9, 0.9)}
+    more = {"dataset": "digits", "measure": "accuracy", "connections": 9, "biases": 1, "hidden": 0, "layers": 2}
+    more |= {"configuration": "", "tried": 1, "passes": 1000, "seconds": 1.0, "cpu_seconds": None, "is_capped": False}
+    rows = [
+        {"method": method, "budget": budget, "seed": seed, "test": test, **more}
+        for (method, budget), tests in scores.items()
+        for seed, test in enumerate(tests)
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = frontier("--summarize", path)
+    assert shown.returncode == 0, shown.stderr
+    assert "| 10 | **0.8500 ± 0.0707** | 0.8400 ± 0.1980 |" in shown.stdout
+    assert "Evolved is best at every budget." in shown.stdout
+    path.write_text(path.read_text().replace('"test": 0.7', '"test": 0.8'))
+    assert "- 10: 0.8500; better: L1 + refit (0.8900)." in frontier("--summarize", path).stdout
+
+
+def test_bad_input_is_one_message(tmp_path):
+    """Exit code 2."""
+    (tmp_path / "rows.jsonl").write_text("no rows\n{}\n")
+    for words in (
+        ["--params", tmp_path / "nowhere.yaml"],
+        ["--summarize", tmp_path / "rows.jsonl"],
+        ["--budgets", 0],
+    ):
+        ended = frontier(*words)
+        assert ended.returncode == 2 and "Traceback" not in ended.stderr, ended.stderr

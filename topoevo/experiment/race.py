@@ -1,0 +1,123 @@
+"""The evaluations of a generation that races: rung by rung, by any number of workers, and from wherever it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from topoevo.evolution import Evaluation
+from topoevo.evolution.racing import Racing, Saving
+from topoevo.experiment.params import Params
+from topoevo.experiment.problem import Leg
+
+
+class Evaluate(Protocol):
+    """Evaluates a generation; see `topoevo.experiment.workers.Workers.evaluate`."""
+
+    def __call__(
+        self,
+        *,
+        known: Mapping[int, Evaluation],
+        legs: Mapping[int, Leg] = ...,
+        on_result: Callable[[int, Evaluation], None],
+    ) -> list[Evaluation]:
+        """Return the evaluation of everybody, those that are known as they are."""
+
+
+def racing_of(params: Params) -> Racing | None:
+    """Return who races how far, or None if everybody is trained to the end."""
+    return Racing(params.racing, params.racing_rungs, params.islands, params.num_newcomers) if params.races else None
+
+
+def saving_of(params: Params, generation: int, evaluations: Sequence[Evaluation], *, num_steps: int) -> Saving:
+    """Return what was saved of the training of a generation; elites that are not trained anyway do not count.
+
+    Parameters
+    ----------
+    params, generation
+        Settings, and the number of the generation.
+    evaluations
+        Of everybody.
+    num_steps
+        Of one whole training.
+    """
+    is_spared = generation > 0 and not params.train_elites
+    num_trained = len(evaluations) - (params.islands.total_elites if is_spared else 0)
+    return Saving(num_trained * num_steps, sum(one.num_saved for one in evaluations))
+
+
+@dataclass(frozen=True)
+class Race:
+    """The race of one generation.
+
+    Parameters
+    ----------
+    racing
+        Who races, how far, and who goes on.
+    generation
+        Its number.
+    num_steps
+        Of one whole training.
+    """
+
+    racing: Racing
+    generation: int
+    num_steps: int
+
+    def run(
+        self, evaluate: Evaluate, known: Mapping[int, Evaluation], on_result: Callable[[int, Evaluation], None]
+    ) -> list[Evaluation]:
+        """Return the evaluation of everybody, by place; those of the racers say how far they came.
+
+        Who goes on depends on rewards alone, so that the outcome is the same wherever and in whatever order parts were
+        computed, and if some were known before.
+
+        Parameters
+        ----------
+        evaluate
+            Computes what is not known.
+        known
+            Evaluations of this race by an earlier process, by place.
+        on_result
+            Called with everybody who has finished, was stopped or has failed.
+        """
+        done = dict(known)
+        started = set(self.racing.racers(self.generation))
+        paused: dict[int, Evaluation] = {}
+
+        def end(index: int, evaluation: Evaluation) -> None:
+            paused.pop(index, None)
+            done[index] = evaluation
+            on_result(index, evaluation)
+
+        for rung, stop in enumerate(self.racing.stops(self.num_steps)):
+            legs = {index: Leg(stop, paused[index].memory if rung else None) for index in sorted(started - done.keys())}
+
+            def arrive(index: int, evaluation: Evaluation, rung: int = rung, legs: Mapping[int, Leg] = legs) -> None:
+                if index not in legs:
+                    end(index, evaluation)
+                    return
+                if index in paused:
+                    evaluation = replace(evaluation, seconds=paused[index].seconds + evaluation.seconds)
+                if evaluation.failure is not None:
+                    end(index, replace(evaluation, rung=rung))
+                elif evaluation.memory is None:
+                    end(index, evaluation)
+                else:
+                    paused[index] = evaluation
+
+            evaluate(known=dict(done), legs=legs, on_result=arrive)
+            passed = {index for index in started & done.keys() if _has_passed(done[index], rung)}
+            if stop < self.num_steps:
+                rewards = {index: one.reward for index, one in paused.items()}
+                for index in self.racing.stopped(self.generation, started, passed, rewards):
+                    saved = self.num_steps - stop
+                    end(index, replace(paused[index], rung=rung, num_saved=saved, memory=None))
+            started = passed | paused.keys()
+        return [done[index] for index in range(len(done))]
+
+
+def _has_passed(evaluation: Evaluation, rung: int) -> bool:
+    """Whether learning went on after a rung."""
+    return evaluation.rung is None or evaluation.rung > rung
