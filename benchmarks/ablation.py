@@ -11,7 +11,6 @@ accuracies on validation samples, which the search has seen, and of the test acc
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -109,13 +108,11 @@ def _run(change: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
         if found.returncode:
             raise SystemExit(f"{change}: {found.stderr or found.stdout}")
         result = json.loads((Path(folder) / "run" / "result.json").read_text())
-        with (Path(folder) / "run" / "metrics.csv").open(newline="") as file:
-            *_, last = csv.DictReader(file)
     return {
         "change": change,
         "seed": seed,
-        "validation_loss": -float(last["champion/validation_reward"]),
-        "validation": float(last["champion/validation_accuracy"]),
+        "validation_loss": -result["champion"]["validation_reward"],
+        "validation": result["champion"]["validation_accuracy"],
         "test": result["champion"]["test_accuracy"],
         "connections": result["champion"]["connections"],
         "evaluations": result["evaluations"],

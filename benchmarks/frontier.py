@@ -12,7 +12,7 @@ The same for all: validation samples choose; what is chosen is trained by the fi
 (final_epochs, and its optimizer) and keeps the weights that are better on validation samples; then it sees the test
 samples, once. A connection is one between nodes on a path from an input to an output; those from the bias node are
 counted apart. Every line of --out is one network, which lies beside it; what is there already is not measured again,
-so that a stopped benchmark goes on.
+so that a stopped benchmark goes on. After a change of the final stage, --finish_again repeats that alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ import numpy as np
 from frontier_methods.lasso import l1
 from frontier_methods.problem import DATASETS, IMAGES, Problem, load_problem, params_file, shortened
 from frontier_methods.restarts import TRAININGS, best_configuration, best_of
-from frontier_methods.rows import BenchmarkError, Outcome, Progress, Rows, Stopwatch, measured, read_rows
+from frontier_methods.rows import BenchmarkError, Outcome, Progress, Rows, Stopwatch, chosen, measured, read_rows
 from frontier_methods.searching import BLIND, search
 from frontier_methods.summary import draw, tables
 
@@ -50,7 +51,10 @@ BUDGETS = {
 def main() -> None:
     """Measure, or read what was measured, and print."""
     given = _parser().parse_args()
-    rows = [row for path in given.summarize for row in read_rows(path)] if given.summarize else measure(given)
+    if given.summarize:
+        rows = [row for path in given.summarize for row in read_rows(path)]
+    else:
+        rows = finish_again(given) if given.finish_again else measure(given)
     print(tables(rows), end="")
     if given.picture:
         draw(rows, given.picture)
@@ -81,6 +85,25 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
                     progress.tell(row)
     found = (kept.find(dataset=given.dataset, method=one, budget=budget, seed=seed) for one, budget, seed in asked)
     return [row for row in found if row is not None]
+
+
+def finish_again(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the rows that the flags ask for, after another final stage of what was chosen then."""
+    kept = Rows(given.out)
+    folder = given.out.with_suffix(".runs")
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    found = []
+    for seed in seeds:
+        problem = _problem(given, seed, folder)
+        asked = {"dataset": given.dataset, "seed": seed}
+        for method, budget in product(given.methods, given.budgets):
+            row = kept.find(**asked, method=method, budget=budget)
+            if row is None or row["final_stage_helped"] is None:
+                continue
+            outcome = chosen(row, networks=folder / "networks")
+            found.append(measured(problem, method, budget, outcome, networks=folder / "networks"))
+            kept.replace(row, found[-1])
+    return found
 
 
 def _problem(given: argparse.Namespace, seed: int, folder: Path) -> Problem:
@@ -193,6 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--num_steps", type=_at_least_1, help="its least number of steps (default: 4000)")
     add("--num_configurations", type=_at_least_1, help="of widths, rates and decays, the first ones (default: all)")
     add("--out", type=Path, help="file of the measurements; networks and runs go into a folder beside it")
+    add("--finish_again", action="store_true", help="repeat the final stage of the measurements in --out")
     add("--summarize", nargs="+", type=Path, metavar="ROWS", help="print the tables of such files, measure nothing")
     add("--picture", type=Path, help="file for a picture, .png, .svg or .pdf")
     return parser
@@ -206,6 +230,8 @@ class _Parser(argparse.ArgumentParser):
         given.budgets = sorted(set(given.budgets or BUDGETS[given.dataset]))
         given.methods = [method for method in METHODS if method in given.methods]
         given.params = given.params or params_file(given.dataset)
+        if given.finish_again and given.out is None:
+            self.error("--finish_again needs --out")
         return given
 
 

@@ -14,33 +14,17 @@ from typing import Any
 import numpy as np
 
 from frontier_methods.problem import Problem, Score
+from topoevo import load_network
 from topoevo.evolution import Individual
 from topoevo.experiment.records import Champion, TaskScore
 from topoevo.genome import Genome
+from topoevo.reporting.atomic import write_atomically
 from topoevo.reporting.network_facts import facts_of
 from topoevo.reporting.network_file import write_network
 
 #: What a row has at least.
-COLUMNS = frozenset(
-    [
-        "dataset",
-        "method",
-        "budget",
-        "seed",
-        "measure",
-        "test",
-        "connections",
-        "biases",
-        "hidden",
-        "layers",
-        "configuration",
-        "tried",
-        "passes",
-        "seconds",
-        "cpu_seconds",
-        "is_capped",
-    ]
-)
+COLUMNS = {"dataset", "method", "budget", "seed", "measure", "test", "connections", "biases", "hidden", "layers"}
+COLUMNS |= {"configuration", "tried", "passes", "seconds", "cpu_seconds", "is_capped"}
 
 
 class BenchmarkError(Exception):
@@ -106,13 +90,18 @@ class Rows:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.rows = read_rows(path) if path is not None and path.exists() else []
-        if path is not None and path.exists():
+        if self.rows:
             # A line that was cut off would spoil the next one.
-            path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+            self._write()
 
     def find(self, **wanted: Any) -> dict[str, Any] | None:
         """Return the row with these values, or None."""
         return next((row for row in self.rows if all(row[name] == value for name, value in wanted.items())), None)
+
+    def replace(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Put a row in the place of another one."""
+        self.rows[self.rows.index(old)] = new
+        self._write()
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row."""
@@ -120,6 +109,11 @@ class Rows:
         if self.path is not None:
             with self.path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
+
+    def _write(self) -> None:
+        """Write the whole file."""
+        if self.path is not None:
+            write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -159,16 +153,12 @@ def measured(problem: Problem, method: str, budget: int, outcome: Outcome, *, ne
     networks
         Folder for the network file.
     """
+    name = f"{problem.name}-{method}-{budget}-s{problem.seed}.json"
+    _write(problem, outcome.genome, networks / "chosen" / name)
     watch = Stopwatch()
     genome, passes = (outcome.genome, 0) if outcome.is_finished else problem.finish(outcome.genome)
     seconds, cpu_seconds = watch.read()
-    scores = {part: problem.score_genome(part, genome) for part in ("train", "validation", "test")}
-    networks.mkdir(parents=True, exist_ok=True)
-    name = f"{problem.name}-{method}-{budget}-s{problem.seed}.json"
-    champion = Champion(
-        Individual(0, (), 0, (), genome), None, *(_task_score(problem, score) for score in scores.values())
-    )
-    write_network(networks / name, genome, facts=facts_of(champion, problem.params, problem.task))
+    scores = _write(problem, genome, networks / name)
     size = genome.complexity
     return {
         "dataset": problem.name,
@@ -189,11 +179,37 @@ def measured(problem: Problem, method: str, budget: int, outcome: Outcome, *, ne
         "configuration": outcome.configuration,
         "tried": outcome.tried,
         "passes": outcome.passes + passes,
-        "final_stage_helped": None if outcome.is_finished else genome is not outcome.genome,
         "seconds": round(outcome.seconds + seconds, 2),
         "cpu_seconds": None if outcome.cpu_seconds is None else round(outcome.cpu_seconds + cpu_seconds, 2),
         "is_capped": outcome.is_capped,
+        "chosen": {name: value for name, value in vars(outcome).items() if name != "genome"},
+        "final_stage_helped": None if outcome.is_finished else genome is not outcome.genome,
     }
+
+
+def chosen(row: dict[str, Any], *, networks: Path) -> Outcome:
+    """Return what a method had chosen, before the final stage, when a row was measured; parameters as of `measured`.
+
+    Raises
+    ------
+    BenchmarkError
+        If the network is not there any more.
+    """
+    path = networks / "chosen" / row["network"]
+    if not path.is_file():
+        raise BenchmarkError(f"there is no network {path}, without which its final stage cannot be repeated")
+    return Outcome(load_network(path).file.genome, **row["chosen"])
+
+
+def _write(problem: Problem, genome: Genome, path: Path) -> dict[str, Score]:
+    """Write a network file, and return the scores on all parts of the data."""
+    scores = {part: problem.score_genome(part, genome) for part in ("train", "validation", "test")}
+    has_classes = problem.task.kind == "classification"
+    told = [TaskScore(-score.loss, score.value if has_classes else None, score.rmse) for score in scores.values()]
+    champion = Champion(Individual(0, (), 0, (), genome), None, *told)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_network(path, genome, facts=facts_of(champion, problem.params, problem.task))
+    return scores
 
 
 class Progress:
@@ -222,8 +238,3 @@ class Progress:
         what = f"{row['dataset']} {row['method']} {row['budget']} seed {row['seed']}: {row['test']:.4f}"
         how = f"{row['connections']} connections; {row['configuration']}; {row['tried']} tried; {seconds:.0f} s"
         print(f"{done} {what} ({how}), {bound}{sum(known) / 60:.0f} min left", file=sys.stderr, flush=True)
-
-
-def _task_score(problem: Problem, score: Score) -> TaskScore:
-    """A score as network files have it."""
-    return TaskScore(-score.loss, score.value if problem.task.kind == "classification" else None, score.rmse)

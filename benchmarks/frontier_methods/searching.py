@@ -19,7 +19,7 @@ from topoevo.genome import Genome
 #: What turns the search into one with blind mutation alone: operators that know nothing, and no pruning.
 BLIND: Mapping[str, Any] = {
     "pruning": "none",
-    "initial_hidden_nodes": "null",
+    "initial_networks": "sparse",
     "p_grow_connection": 0,
     "p_prune_connection": 0,
     "p_rewire_connection": 0,
@@ -30,6 +30,8 @@ BLIND: Mapping[str, Any] = {
     "p_add_node": 0.1,
     "p_remove_connection": 0.4,
 }
+#: Networks for each budget in a run that evolves several sizes at once.
+NETWORKS_AN_ISLAND = 6
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def search(
         else:
             is_new = True
             flags = data_flags(problem.name, problem.seed, folder=out_dir.parent / "tables", data_dir=data_dir)
-            flags |= {"max_connections": budgets[0]} if len(budgets) == 1 else {"front_connections": budgets}
+            flags |= _sizes(budgets)
             flags |= {"seed": problem.seed, "num_workers": num_workers, **(overrides or {}), "out_dir": out_dir}
             words = [str(file), *_words(flags)]
         out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +125,14 @@ def _read(out_dir: Path, files: Mapping[int, Path], num_samples: int, is_new: bo
         budget: Run(load_network(path).file.genome, int(passes), is_bound, float(result["seconds"]), is_new)
         for budget, path in files.items()
     }
+
+
+def _sizes(budgets: Sequence[int]) -> dict[str, Any]:
+    """Flags that say how large networks may be."""
+    if len(budgets) == 1:
+        return {"max_connections": budgets[0]}
+    population_size = NETWORKS_AN_ISLAND * len(budgets)
+    return {"max_connections": "null", "front_connections": budgets, "population_size": population_size}
 
 
 def _words(flags: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ as much as the others in the same time.
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,8 +18,10 @@ from topoevo.genome import Genome, InnovationTracker
 from topoevo.kernels import KERNELS, Batches, Kernel, Loss, UpdateRule, load_kernel, obstacle
 from topoevo.learning import LEARNING_RULES, LearningRule
 from topoevo.learning.base import Learner
+from topoevo.learning.course import Course
 from topoevo.learning.initialization import initial_weights
 from topoevo.learning.optimizers import make_optimization
+from topoevo.learning.pruning import Pruning
 from topoevo.network import Network, compile_network
 
 #: Epochs of 120 samples in minibatches of 16, Adam at .03: every rule has to be through by then.
@@ -219,6 +222,73 @@ def test_a_learner_that_was_saved_goes_on_as_one_that_was_not(
     assert histories[0].losses.tobytes() == histories[1].losses.tobytes()
     for key, value in never_saved.memory().items():
         assert np.array_equal(loaded.memory()[key], value), key
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_pause_changes_nothing(rule: LearningRule, dense_genome: Genome, classification, name: str) -> None:
+    reason = obstacle(name)
+    if reason is not None:
+        pytest.skip(reason)
+    inputs, labels = classification(1)
+    batches = Batches.lay_out(inputs, labels, batch_size=16)
+    order = epochs(batches, 4)
+    if rule.name == "metropolis":
+        rule = dataclasses.replace(rule, num_proposals=5, target_acceptance=0.4)
+    optimization = make_optimization("adamw", lr=0.03, lr_schedule="cosine", weight_averaging=0.5)
+    network = compile_network(dense_genome)
+    pruning = Pruning(network.num_edges // 2, lambda learner: np.abs(learner.weights), stages_per_halving=5, stop=0.8)
+
+    def begin() -> Course:
+        rng = np.random.default_rng(0)
+        learner = rule.start(
+            network, initial_weights(network, "he", rng), kernel=load_kernel(name), optimization=optimization,
+            loss=Loss.CROSS_ENTROPY, rng=rng,
+        )  # fmt: skip
+        return Course(learner, batches, order, pruning)
+
+    whole = begin()
+    whole.advance(order.size)
+    stages = [step for step, _ in pruning.schedule(np.count_nonzero(~network.from_bias), order.size)]
+    course = begin()
+    for stop in (1, stages[1], stages[2] + 1, order.size):
+        course.advance(stop)
+        assert course.num_done == stop
+        memory, course = course.memory(), begin()
+        course.recall(pickle.loads(pickle.dumps(memory)))
+    assert course.learner.network.gene.tobytes() == whole.learner.network.gene.tobytes()
+    assert course.learner.network.num_edges < network.num_edges
+    assert course.learner.weights.tobytes() == whole.learner.weights.tobytes()
+    assert course.history.losses.tobytes() == whole.history.losses.tobytes()
+    assert course.history.mean("last_epoch") == whole.history.mean("last_epoch")
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_what_has_diverged_stops_at_once(rule: LearningRule, dense: Network, classification, name: str) -> None:
+    if rule.name in IDLE:
+        pytest.skip("nothing is learned that could diverge")
+    reason = obstacle(name)
+    if reason is not None:
+        pytest.skip(reason)
+    inputs, labels = classification(1)
+    inputs = inputs.copy()
+    inputs[40] = np.nan
+    batches = Batches.lay_out(inputs, labels, batch_size=16)
+    order = epochs(batches, 4)
+    rng = np.random.default_rng(0)
+    learner = rule.start(
+        dense, initial_weights(dense, "he", rng), kernel=load_kernel(name),
+        optimization=make_optimization("adam", lr=0.03), loss=Loss.CROSS_ENTROPY, rng=rng,
+    )  # fmt: skip
+    course = Course(learner, batches, order)
+    hit = int(np.flatnonzero(order.ravel() == 40 // 16)[0])
+    course.advance(hit)
+    assert not course.history.diverged
+    course.advance(order.size - 1)
+    assert course.history.diverged and course.num_done == hit + 1
+    before = learner.weights.tobytes()
+    course.advance(order.size)
+    assert learner.weights.tobytes() == before and np.isnan(course.history.losses[hit:]).all()
+    assert len(course.history.losses) == order.size
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["in three calls", "in one call"])

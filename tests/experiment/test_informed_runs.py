@@ -187,3 +187,24 @@ def test_number_of_workers_and_processes_change_nothing() -> None:
 def test_settings_that_make_no_sense_are_told(settings: dict, words: str) -> None:
     with pytest.raises(ParamsError, match=words.replace("[", r"\[").replace("]", r"\]")):
         params_of(**settings)
+
+
+def test_the_final_training_may_have_all_samples_but_those_of_the_test() -> None:
+    params = params_of(final_epochs=2, final_samples="all", num_generations=1)
+    task = load_task_of(params)
+    _, problem = judging_of(params, task)
+    final = problem.shared(Stream.CONFIRMATION, 1, num_epochs=2)
+    assert len(final.samples) == len(task.train) + len(task.validation) == len(final.order)
+    assert len(problem.shared(Stream.SHARED, 0).samples) == len(task.train)
+    champions = {}
+    for samples in ("training", "all"):
+        experiment = Experiment(params_of(final_epochs=2, final_samples=samples, num_generations=1, lr=1e-9), task)
+        experiment.run()
+        champions[samples] = experiment._championship.champion
+    # With such a rate nothing moves, and both are what evolution has found.
+    assert champions["all"].validation.reward == pytest.approx(champions["training"].validation.reward, rel=1e-4)
+    moved = Experiment(params, task)
+    moved.run()
+    champion = moved._championship.champion
+    assert champion.validation is not None and champion.test is not None
+    assert champion.individual.genome.digest != champions["all"].individual.genome.digest

@@ -124,8 +124,31 @@ def test_what_is_measured_is_not_measured_again(folder):
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     now, then = (json.loads(text.splitlines()[-1]) for text in (path.read_text(), before))
-    timed = {"seconds", "cpu_seconds"}
+    timed = {"seconds", "cpu_seconds", "chosen"}
     assert {name: now[name] for name in now.keys() - timed} == {name: then[name] for name in then.keys() - timed}
+
+
+@pytest.mark.slow
+def test_the_final_stage_alone_is_repeated(folder):
+    """The same settings lead to the same networks; others to others, from the same beginning."""
+    before = {(row["method"], row["budget"]): row for row in rows_of(folder)}
+    settings = folder / "tiny.yaml"
+    timed = {"seconds", "cpu_seconds"}
+    for text in (SETTINGS, SETTINGS.replace("final_epochs: 2", "final_epochs: 20")):
+        settings.write_text(text)
+        ended = measure(folder, ("fisher", "l1"), "--finish_again")
+        assert ended.returncode == 0, ended.stderr
+        after = {(row["method"], row["budget"]): row for row in rows_of(folder)}
+        assert after.keys() == before.keys()
+        if text == SETTINGS:
+            for key, row in after.items():
+                assert {n: row[n] for n in row.keys() - timed} == {n: before[key][n] for n in row.keys() - timed}
+    settings.write_text(SETTINGS)
+    for key, row in before.items():
+        two_epochs = row["passes"] - row["chosen"]["passes"]
+        more = 9 * two_epochs if key[0] in ("fisher", "l1") else 0
+        assert after[key]["passes"] - row["passes"] == more
+    assert any(row["validation_loss"] < before[key]["validation_loss"] for key, row in after.items())
 
 
 @pytest.mark.slow

@@ -152,6 +152,7 @@ def test_a_divergence_is_repeated_from_its_file(capsys):
 
 RUNS = {
     "trained": (*DATA, "--inherit_weights", "true", "--learning_rule", "feedback_alignment"),
+    "raced": (*DATA, "--inherit_weights", "true", "--racing", "2"),
     "agnostic": ("wann", "--dataset", "sine"),
     "acting": ("wlnn", "--env_name", "CartPoleSwingUp", "--learning_rule", "none", "--p_mutate_weights", "1",
                "--inherit_weights", "true", "--num_trials", "1", "--num_confirmation_trials", "1",

@@ -38,6 +38,14 @@ KINDS = {
         {},
         "--num_generations",
     ),
+    "race": (
+        (
+            "wlnn", "--dataset", "digits", "--population_size", "10", "--tournament_size", "2", "--num_workers", "2",
+            "--num_epochs", "3", "--batch_size", "64", "--racing", "2", "--racing_rungs", "3", "--inherit_weights",
+        ),
+        {"journal_at_once": True},
+        "--num_generations",
+    ),
     "environment": (
         (
             "wlnn", "--env_name", "CartPoleSwingUp", "--learning_rule", "none", "--inherit_weights",

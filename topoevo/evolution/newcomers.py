@@ -88,7 +88,7 @@ class LayeredNetworks:
     p_direct
         Probability of each connection from an input to an output.
     activations
-        Names that hidden nodes draw from.
+        Names of activations: every network draws some of them, at least one, and its nodes draw from those.
     output_activation, bias
         See `topoevo.genome.dense.layered_genome`.
     """
@@ -107,12 +107,13 @@ class LayeredNetworks:
         smallest, largest = self.num_hidden
         size = int(smallest * ((largest + 1) / smallest) ** rng.random())
         layers = (size, max(size // 2, 1)) if rng.random() < self.p_second_layer else (size,)
+        palette = rng.permutation(len(self.activations))[: 1 + rng.integers(len(self.activations))]
         genome = layered_genome(
             self.num_inputs,
             layers,
             self.num_outputs,
             p_direct=self.p_direct,
-            activations=self.activations,
+            activations=[self.activations[place] for place in palette],
             output_activation=self.output_activation,
             bias=self.bias,
             tracker=tracker,

@@ -130,7 +130,11 @@ class Championship:
             self._announce(contender)
 
     def train_to_the_end(self, confirm: Confirm, score: Score) -> None:
-        """Train the champion for ``final_epochs``; it keeps its weights where they are better."""
+        """Train the champion for ``final_epochs``; it keeps its weights where they are better.
+
+        After a training with all samples but those of the test, nothing is left that could tell, and it has the new
+        ones; the validation score is that of the earlier ones.
+        """
         champion = self.champion
         if champion is None:
             return
@@ -142,7 +146,9 @@ class Championship:
             return
         trained = replace(champion.individual, genome=genome.with_weights(again.weights))
         contender = self._scored(Champion(trained, champion.generation, train=score("train", trained.genome)))
-        if contender.selection_reward > champion.selection_reward:
+        if self._params.final_samples == "all":
+            self.champion = replace(contender, validation=champion.validation)
+        elif contender.selection_reward > champion.selection_reward:
             self.champion = contender
 
     def test(self, score: Score) -> None:

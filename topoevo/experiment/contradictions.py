@@ -236,6 +236,12 @@ def _informed(settings: Settings) -> Iterator[Contradiction]:
             f"reward_data {settings.reward_data} is not allowed with validation_ratio 0, which holds no samples out;"
             " must be above 0",
         )
+    if settings.final_samples == "all" and not (settings.final_epochs and settings.validation_ratio):
+        yield Contradiction(
+            ("final_samples", "final_epochs", "validation_ratio"),
+            f"final_samples all is not allowed with final_epochs {settings.final_epochs} and validation_ratio"
+            f" {settings.validation_ratio:g}, both must be above 0",
+        )
     if not settings.train_elites and (settings.reward_data == "training" or not settings.inherit_weights):
         yield Contradiction(
             ("train_elites", "reward_data", "inherit_weights"),

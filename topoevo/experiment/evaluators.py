@@ -64,8 +64,8 @@ class DatasetEvaluator(GuardedEvaluator):
         Samples that make the reward: see the setting.
     initial_lr
         Learning rate in generation 0; None stands for that of `optimization`.
-    lr_spread
-        Factor up to which the learning rate is drawn larger or smaller.
+    lr_spread, weight_decay_spread
+        Factors up to which the learning rate and the decay of weights are drawn larger or smaller.
     trains_elites
         Whether those who go on unchanged are trained further.
     islands
@@ -92,6 +92,7 @@ class DatasetEvaluator(GuardedEvaluator):
     reward_data: str = "training"
     initial_lr: float | None = None
     lr_spread: float = 1.0
+    weight_decay_spread: float = 1.0
     trains_elites: bool = True
     islands: Islands | None = None
     max_connections: tuple[int, ...] | None = None
@@ -123,6 +124,7 @@ class DatasetEvaluator(GuardedEvaluator):
             reward_data=params.reward_data,
             initial_lr=params.initial_lr,
             lr_spread=params.lr_spread,
+            weight_decay_spread=params.weight_decay_spread,
             trains_elites=params.train_elites,
             islands=params.islands,
             max_connections=limits_of(params),
@@ -244,9 +246,12 @@ class DatasetEvaluator(GuardedEvaluator):
     def _optimization(self, generation: int, rng: np.random.Generator) -> Optimization:
         """The weight update of one training within evolution."""
         lr = self.optimization.lr if generation or self.initial_lr is None else self.initial_lr
+        decay = self.optimization.weight_decay
         if self.lr_spread != 1.0:
             lr *= self.lr_spread ** rng.uniform(-1.0, 1.0)
-        return replace(self.optimization, lr=lr)
+        if self.weight_decay_spread != 1.0:
+            decay *= self.weight_decay_spread ** rng.uniform(-1.0, 1.0)
+        return replace(self.optimization, lr=lr, weight_decay=decay)
 
     def _limit(self, generation: int, index: int) -> int | None:
         """How many connections an individual of a generation has after learning, or None if nothing is pruned."""

@@ -455,7 +455,11 @@ class Experiment:
                 partial(self._score, workers),
             )
             if self._front_keeper is not None:
-                self._front_keeper.finish(self._trained_to_the_end(others, workers), partial(self._score, workers))
+                self._front_keeper.finish(
+                    self._trained_to_the_end(others, workers),
+                    partial(self._score, workers),
+                    with_all=self.params.final_samples == "all",
+                )
             self._journal.close()
         if champion is not None and champion.test is None and isinstance(self.task, GymnasiumEnvironment):
             # These episodes take long, and nothing else is seen of them.

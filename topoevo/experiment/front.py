@@ -197,7 +197,7 @@ class FrontKeeper:
         self._scored = scored
         self.front = self.front.challenged(contenders)
 
-    def finish(self, evaluations: Sequence[Evaluation], score: Score) -> None:
+    def finish(self, evaluations: Sequence[Evaluation], score: Score, *, with_all: bool = False) -> None:
         """Take weights of further training where they are better.
 
         Parameters
@@ -206,6 +206,9 @@ class FrontKeeper:
             Of `Front.networks`, in their order.
         score
             Scores genomes.
+        with_all
+            Whether they have learned from the validation samples, too: then nothing is left that could tell, all have
+            the new weights, and the validation score is that of the earlier ones.
         """
         better = {}
         for place, (before, evaluation) in enumerate(zip(self.front.networks, evaluations, strict=True)):
@@ -214,7 +217,9 @@ class FrontKeeper:
             genome = before.individual.genome.with_weights(evaluation.weights)
             trained = replace(before.individual, genome=genome)
             after = self._contender(trained, before.generation, score)
-            if after.selection_reward > before.selection_reward:
+            if with_all:
+                better[place] = replace(after, validation=before.validation)
+            elif after.selection_reward > before.selection_reward:
                 better[place] = after
         front = self.front.replaced(better)
         # A network that has gained more may be better than larger ones now.

@@ -157,6 +157,11 @@ class Settings(BaseModel):
     final_epochs: int = _evaluation(
         0, "number of epochs that the final champion is trained on after evolution", ge=0, le=10**6
     )
+    final_samples: Literal["training", "all"] = _evaluation(
+        "training",
+        "samples of the final training: the training samples, where the champion keeps its earlier weights if these are"
+        " better on validation samples, or all but those of the test",
+    )
     control: Literal["none", "random", "shuffled", "shuffled_by_layer"] = _evaluation(
         "none",
         "networks of the final champion's size that it is compared with: randomly mutated, or with its connections "
@@ -196,6 +201,9 @@ class Settings(BaseModel):
     )
     momentum: float = _training(0.0, "share of the last weight change kept by sgd and rmsprop", ge=0, lt=1)
     weight_decay: float = _training(0.0, "how strongly weights are pulled to zero", ge=0)
+    weight_decay_spread: float = _training(
+        1.0, "factor up to which the weight decay of each training is drawn larger or smaller", ge=1, le=10**3
+    )
     lr_schedule: Annotated[str, Names(lambda: LR_SCHEDULES)] = _training(
         "constant", "course of the learning rate during training; linear and cosine fall to a fiftieth"
     )

@@ -101,6 +101,8 @@ class TaskData:
         Of training in generation 0; None stands for `num_epochs`.
     rewards_held_out
         Whether the samples held out make rewards.
+    ends_with_all
+        Whether the final training has the samples held out, too.
     """
 
     task: Task
@@ -112,6 +114,7 @@ class TaskData:
     num_samples: int | None = None
     initial_epochs: int | None = None
     rewards_held_out: bool = False
+    ends_with_all: bool = False
     _laid_out: dict[str, Batches] = field(default_factory=dict, init=False)
 
     @staticmethod
@@ -127,6 +130,7 @@ class TaskData:
             params.num_samples,
             params.initial_epochs,
             params.reward_data != "training",
+            params.final_samples == "all",
         )
 
     def shared(self, stream: Stream, generation: int, *, num_epochs: int | None = None) -> SharedData:
@@ -141,11 +145,12 @@ class TaskData:
         generation
             Number of the generation.
         num_epochs
-            Epochs over all training samples; None stands for the epochs and samples that the settings have for a
-            generation.
+            Of the final training, over all training samples, and those held out if they belong to it; None stands for
+            the epochs and samples that the settings have for a generation.
         """
         rng = generator(self.seed, stream, generation)
-        order = np.arange(len(self.task.train), dtype=np.int32)
+        samples = self.task.train if num_epochs is None or not self.ends_with_all else self._all_but_test
+        order = np.arange(len(samples), dtype=np.int32)
         if self.shuffle:
             order = rng.permutation(order)
         if num_epochs is None:
@@ -157,7 +162,17 @@ class TaskData:
         if self.shuffle:
             epochs = rng.permuted(epochs, axis=1)
         held_out = self.task.validation if self.rewards_held_out else None
-        return SharedData(self.task.train, order, self.batch_size, epochs, self._probe, held_out)
+        return SharedData(samples, order, self.batch_size, epochs, self._probe, held_out)
+
+    @cached_property
+    def _all_but_test(self) -> Samples:
+        """The training samples, then those held out for validation."""
+        train, validation = self.task.train, self.task.validation
+        if validation is None:
+            return train
+        return Samples(
+            np.concatenate([train.inputs, validation.inputs]), np.concatenate([train.targets, validation.targets])
+        )
 
     @cached_property
     def _probe(self) -> NDArray[np.int32]:

@@ -90,6 +90,11 @@ def _champion_result(champion: Champion) -> dict[str, Any]:
         "layers": num_layers(champion.individual),
         "generation": champion.generation,
     }
+    if champion.validation is not None:
+        found |= {
+            "validation_reward": champion.validation.reward,
+            "validation_accuracy": champion.validation.accuracy,
+        }
     if champion.train.best_reward is not None:
         found |= {
             "best_reward": champion.train.best_reward,
