@@ -9,10 +9,10 @@ fisher_best_of (pruning again and again, with as many sample passes as the evolv
 without informed operators), front (one evolved search for all budgets, with --front_connections).
 
 The same for all: validation samples choose; what is chosen is trained by the final stage of the parameter file
-(final_epochs, and its optimizer) and keeps the weights that are better on validation samples; then it sees the test
-samples, once. A connection is one between nodes on a path from an input to an output; those from the bias node are
-counted apart. Every line of --out is one network, which lies beside it; what is there already is not measured again,
-so that a stopped benchmark goes on. After a change of the final stage, --finish_again repeats that alone.
+(final_epochs, final_samples, and its optimizer); then it sees the test samples, once. A connection is one between nodes
+on a path from an input to an output; those from the bias node are counted apart. Every line of --out is one network,
+which lies beside it; what is there already is not measured again, so that a stopped benchmark goes on. After a change
+of the final stage, --finish_again repeats that alone.
 """
 
 from __future__ import annotations

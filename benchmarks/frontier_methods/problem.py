@@ -151,7 +151,10 @@ class Problem:
         return self.score(part, network, network.weight)
 
     def finish(self, genome: Genome) -> tuple[Genome, int]:
-        """Train a chosen network like the champion of a run; it keeps its weights where they are better.
+        """Train a chosen network like the champion of a run.
+
+        On the training samples alone, it keeps its weights where they are better on the validation samples; on all but
+        those of the test (``final_samples``), it has the new ones.
 
         Parameters
         ----------
@@ -169,10 +172,12 @@ class Problem:
             return genome, 0
         shared = self._data.shared(Stream.CONFIRMATION, 1, num_epochs=num_epochs)
         again = self._evaluator.evaluate(genome, shared, stream=Stream.CONFIRMATION, generation=1, index=FINAL)
-        num_passes = num_epochs * len(self.task.train)
+        num_passes = num_epochs * len(shared.order)
         if again.weights is None:
             return genome, num_passes
         trained = genome.with_weights(again.weights)
+        if self.params.final_samples == "all":
+            return trained, num_passes
         better = self.score_genome("validation", trained).loss < self.score_genome("validation", genome).loss
         return (trained if better else genome), num_passes
 

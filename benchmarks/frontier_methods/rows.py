@@ -154,7 +154,7 @@ def measured(problem: Problem, method: str, budget: int, outcome: Outcome, *, ne
         Folder for the network file.
     """
     name = f"{problem.name}-{method}-{budget}-s{problem.seed}.json"
-    _write(problem, outcome.genome, networks / "chosen" / name)
+    before = _write(problem, outcome.genome, networks / "chosen" / name)
     watch = Stopwatch()
     genome, passes = (outcome.genome, 0) if outcome.is_finished else problem.finish(outcome.genome)
     seconds, cpu_seconds = watch.read()
@@ -168,8 +168,8 @@ def measured(problem: Problem, method: str, budget: int, outcome: Outcome, *, ne
         "measure": "accuracy" if problem.task.kind == "classification" else "r2",
         "test": scores["test"].value,
         "test_rmse": scores["test"].rmse,
-        "validation": scores["validation"].value,
-        "validation_loss": scores["validation"].loss,
+        # Of what was chosen: the final stage may have learned the validation samples, too.
+        "validation": None if outcome.is_finished else before["validation"].value,
         "train": scores["train"].value,
         "connections": size.connections,
         "biases": size.biases,

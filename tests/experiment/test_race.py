@@ -18,6 +18,7 @@ from topoevo.evolution.selection import ranking
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment, Interrupted
+from topoevo.experiment.front import Front
 from topoevo.experiment.idle import find_idle
 from topoevo.experiment.journal import Journal, Place
 from topoevo.experiment.judging import judging_of
@@ -25,7 +26,8 @@ from topoevo.experiment.params import load_params
 from topoevo.experiment.problem import Leg
 from topoevo.experiment.race import Race
 from topoevo.experiment.workers import Workers
-from topoevo.seeds import Stream
+from topoevo.network import compile_network
+from topoevo.seeds import Stream, generator
 
 SMALL = {
     "num_generations": 3,
@@ -192,6 +194,70 @@ def test_whoever_was_stopped_ranks_after_those_who_finished_and_has_no_part_in_w
     assert any(one.genome.complexity.connections > 60 for record in records for one in record.population.members), (
         "the test means nothing if nobody was stopped before it was pruned"
     )
+
+
+def test_a_reward_beyond_all_others_makes_no_champion_of_whoever_was_stopped() -> None:
+    params = params_of(max_connections=None, front_connections=(40, 60), racing_rungs=2, migration_every=0)
+    experiment = Experiment(params, load_task_of(params))
+    with Workers.from_params(params, lambda line: None) as workers:
+        record = experiment.step(workers)
+    champion, front = record.champion, record.front
+    members = list(record.population.members)
+    for place in (0, 4):
+        stopped = next(one for one in members[place:] if one.progress < math.inf)
+        evaluation = dataclasses.replace(stopped.evaluation, reward=10.0)
+        members[members.index(stopped)] = dataclasses.replace(stopped, evaluation=evaluation)
+    population = Population(0, tuple(members))
+    assert dataclasses.replace(record, population=population).best is record.best
+    keeper, championship = experiment._front_keeper, experiment._championship
+    keeper.front, keeper._scored = Front((40, 60)), {}
+    championship.champion, championship.confirmed = None, frozenset()
+    keeper.hold(population)
+    championship.hold(population, None)
+    assert championship.champion.individual.id == champion.individual.id
+    assert {one.individual.id for one in keeper.front.networks} == {one.individual.id for one in front.networks}
+    # Where nobody finishes there is neither.
+    nobody = tuple(dataclasses.replace(one, evaluation=dataclasses.replace(one.evaluation, rung=0)) for one in members)
+    keeper.front, keeper._scored = Front((40, 60)), {}
+    championship.champion, championship.confirmed = None, frozenset()
+    keeper.hold(Population(0, nobody))
+    championship.hold(Population(0, nobody), None)
+    assert championship.champion is None and not keeper.front.networks
+
+
+def test_an_elite_that_is_yet_to_be_pruned_is_trained_and_others_are_kept() -> None:
+    params = params_of()
+    evaluator, problem = judging_of(params, load_task_of(params))
+    shared = problem.shared(Stream.SHARED, 1)
+    address = {"stream": Stream.LEARNING, "generation": 1, "index": 0}
+    genome = Experiment(params, load_task_of(params)).genomes[0]
+    assert genome.complexity.connections > 60
+    first = evaluator.evaluate(genome, shared, **address)
+    pruned = genome.with_only(~first.removed).with_weights(first.weights[~first.removed])
+    assert pruned.complexity.connections <= 60
+    again = evaluator.evaluate(pruned, shared, **address)
+    assert again.removed is None and again.weights.tobytes() == pruned.connections["weight"].tobytes()
+    assert again.reward == first.reward
+
+
+def test_steps_after_a_divergence_are_saved() -> None:
+    # The product of two layers of weights soon leaves the range of single precision.
+    wild = {"optimizer": "sgd", "lr": 1e13, "lr_spread": 1, "weight_averaging": 0.0}
+    params = params_of(**{**PLAIN, **wild, "hidden_layers": (8,), "activations": ("linear",)})
+    evaluator, problem = judging_of(params, load_task_of(params))
+    shared = problem.shared(Stream.SHARED, 0)
+    genome = Experiment(params, load_task_of(params)).genomes[1]
+    learner = evaluator.start(
+        compile_network(genome), generator(params.seed, Stream.LEARNING, 0, 1), shared.epochs.size
+    )
+    losses = learner.train(shared.batches, shared.epochs).losses
+    num_taken = int(np.flatnonzero(np.isnan(losses))[0]) + 1
+    address = {"stream": Stream.LEARNING, "generation": 0, "index": 1}
+    whole = evaluator.evaluate(genome, shared, **address)
+    part = evaluator.evaluate(genome, shared, **address, leg=Leg(shared.epochs.size // 2))
+    assert 1 < num_taken < shared.epochs.size // 2
+    assert whole.failure == part.failure is not None and part.memory is None
+    assert whole.num_saved == part.num_saved == shared.epochs.size - num_taken
 
 
 def test_elites_do_not_race() -> None:
