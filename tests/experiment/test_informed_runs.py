@@ -208,3 +208,15 @@ def test_the_final_training_may_have_all_samples_but_those_of_the_test() -> None
     champion = moved._championship.champion
     assert champion.validation is not None and champion.test is not None
     assert champion.individual.genome.digest != champions["all"].individual.genome.digest
+
+
+def test_small_networks_may_have_less_decay() -> None:
+    genomes, _, _, _, evaluator, shared = evaluated(
+        params_of(weight_decay=0.5, weight_decay_scaling="connections", lr_spread=1)
+    )
+    plain = evaluated(params_of(weight_decay=0.5 * 60 / 1000, lr_spread=1))
+    for index, (genome, other) in enumerate(zip(genomes, plain[0], strict=True)):
+        address = {"stream": Stream.LEARNING, "generation": 0, "index": index}
+        assert (
+            evaluator.evaluate(genome, shared, **address).reward == plain[4].evaluate(other, plain[5], **address).reward
+        )

@@ -32,6 +32,8 @@ from topoevo.seeds import Stream, generator
 from topoevo.tasks.task import Task
 from topoevo.variation import Evidence
 
+#: Connections that a decay which grows with their number is given for.
+_DECAY_UNIT = 1000
 #: What is said of a training whose weights or losses are not finite any more.
 DIVERGED = "the loss became infinite or undefined"
 
@@ -66,6 +68,8 @@ class DatasetEvaluator(GuardedEvaluator):
         Learning rate in generation 0; None stands for that of `optimization`.
     lr_spread, weight_decay_spread
         Factors up to which the learning rate and the decay of weights are drawn larger or smaller.
+    scales_decay
+        Whether the decay of weights is that of `_DECAY_UNIT` connections, and in proportion to their number.
     trains_elites
         Whether those who go on unchanged are trained further.
     islands
@@ -93,6 +97,7 @@ class DatasetEvaluator(GuardedEvaluator):
     initial_lr: float | None = None
     lr_spread: float = 1.0
     weight_decay_spread: float = 1.0
+    scales_decay: bool = False
     trains_elites: bool = True
     islands: Islands | None = None
     max_connections: tuple[int, ...] | None = None
@@ -125,6 +130,7 @@ class DatasetEvaluator(GuardedEvaluator):
             initial_lr=params.initial_lr,
             lr_spread=params.lr_spread,
             weight_decay_spread=params.weight_decay_spread,
+            scales_decay=params.weight_decay_scaling == "connections",
             trains_elites=params.train_elites,
             islands=params.islands,
             max_connections=limits_of(params),
@@ -186,8 +192,8 @@ class DatasetEvaluator(GuardedEvaluator):
         learners, losses, accuracies = [], [], []
         for _ in range(self.num_trials):
             learner = self.start(network, rng, shared.epochs.size)
-            if stream is Stream.LEARNING:
-                learner.optimization = self._optimization(generation, rng)
+            size = limit or int(np.count_nonzero(~network.from_bias))
+            learner.optimization = self._optimization(stream, generation, size, rng)
             course = Course(learner, shared.batches, shared.epochs, self._pruning(limit, shared))
             if leg.memory is not None:
                 course.recall(leg.memory)
@@ -243,10 +249,17 @@ class DatasetEvaluator(GuardedEvaluator):
             num_steps=num_steps,
         )
 
-    def _optimization(self, generation: int, rng: np.random.Generator) -> Optimization:
-        """The weight update of one training within evolution."""
-        lr = self.optimization.lr if generation or self.initial_lr is None else self.initial_lr
-        decay = self.optimization.weight_decay
+    def _optimization(
+        self, stream: Stream, generation: int, num_connections: int, rng: np.random.Generator
+    ) -> Optimization:
+        """The weight update of one training, which leads to so many connections."""
+        lr, decay = self.optimization.lr, self.optimization.weight_decay
+        if self.scales_decay:
+            decay *= num_connections / _DECAY_UNIT
+        if stream is not Stream.LEARNING:
+            return replace(self.optimization, weight_decay=decay)
+        if generation == 0 and self.initial_lr is not None:
+            lr = self.initial_lr
         if self.lr_spread != 1.0:
             lr *= self.lr_spread ** rng.uniform(-1.0, 1.0)
         if self.weight_decay_spread != 1.0:

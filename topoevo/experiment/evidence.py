@@ -20,8 +20,8 @@ Floats = NDArray[np.float32]
 
 #: Absent connections that are kept, for every connection of the network, and at least.
 _ABSENT_PER_CONNECTION, _LEAST_ABSENT = 4, 512
-#: Similar pairs of hidden nodes that are kept.
-_NUM_SIMILAR = 16
+#: Similar pairs of hidden nodes that are kept, and hidden nodes among which they are looked for.
+_NUM_SIMILAR, _MOST_COMPARED = 16, 128
 _WITH_SECOND_MOMENT = (UpdateRule.ADAM, UpdateRule.ADADELTA, UpdateRule.RMSPROP)
 
 
@@ -193,11 +193,15 @@ def _add_hebbian(
 
 
 def _similar(probe: Probe) -> tuple[NDArray[np.int32], Floats]:
-    """Pairs of hidden nodes by the size of the correlation of their activities, and that correlation."""
+    """Pairs of hidden nodes by the size of the correlation of their activities, and that correlation.
+
+    Of many nodes, those that vary most are compared.
+    """
     network = probe.learner.network
     mean, deviation = _moments(probe.activities)
     hidden = np.arange(network.num_sources, network.num_nodes - network.num_outputs)
     hidden = hidden[deviation[hidden] > 1e-6]
+    hidden = np.sort(hidden[np.argsort(-deviation[hidden], kind="stable")[:_MOST_COMPARED]])
     first, second = (hidden[rows] for rows in np.triu_indices(len(hidden), 1))
     if not len(first):
         return np.zeros((0, 2), np.int32), np.zeros(0, np.float32)

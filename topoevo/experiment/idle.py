@@ -50,6 +50,7 @@ _OF_LEARNING = (
     "initial_epochs",
     "initial_lr",
     "lr_spread",
+    "weight_decay_scaling",
     "weight_decay_spread",
     "pruning",
     "reward_data",
