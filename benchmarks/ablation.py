@@ -1,11 +1,12 @@
-"""What each part of informed search is worth: the same search without it, at the same number of children.
+"""What each part of informed search is worth: the same search without it.
 
     python benchmarks/ablation.py --data_dir DIR [--max_connections 300] [--seeds 0 1 2] [--out rows.jsonl]
     python benchmarks/ablation.py --summarize rows.jsonl
 
-Runs ``params/wlnn/mnist-smallest.yaml`` as it is, then with one change at a time, each with every seed, and writes a
-row of JSON as each run ends; rows that are there are not run again. The summary is a table of the losses and
-accuracies on validation samples, which the search has seen, and of the test accuracy, which it has not.
+Runs ``params/wlnn/mnist-smallest.yaml`` without its final training as it is, then with one change at a time, each with
+every seed, and writes a row of JSON as each run ends; rows that are there are not run again. All have the same number
+of children, but for "little growth, short training", which has more, each with fewer epochs. The summary is a table of
+the losses and accuracies on validation samples, which the search has seen, and of the test accuracy, which it has not.
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ CHANGES: dict[str, dict[str, Any]] = {
     "new weights for every child": {"inherit_weights": False, "train_elites": True},
     "elites trained again": {"train_elites": True},
     "reward of the training alone": {"reward_data": "training", "train_elites": True},
-    "reward of validation alone": {"reward_data": "validation"},
+    "reward of validation and training": {"reward_data": "both"},
     "one rate for all": {"lr_spread": 1},
     "no weight decay": {"weight_decay": 0},
     "label smoothing .05": {"label_smoothing": 0.05},
     "weight averaging .2": {"weight_averaging": 0.2},
-    "one population": {"num_islands": 1},
+    "three islands": {"num_islands": 3},
     "racing 2": {"racing": 2},
     "adaptive probabilities": {"adapt_probabilities": "pursuit"},
 }
@@ -87,16 +88,30 @@ def main() -> None:
     _summarize(_rows(given.summarize or given.out))
 
 
-def _run(change: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
-    """One search."""
-    settings = {
+def settings_of(change: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+    """Return what a search has for flags.
+
+    Parameters
+    ----------
+    change, seed
+        Name of the change, and seed.
+    given
+        ``max_connections``, ``num_generations`` and ``data_dir``.
+    """
+    return {
         "max_connections": given.max_connections,
         "num_generations": given.num_generations,
         "data_dir": given.data_dir,
         "final_epochs": 0,
+        "final_samples": "training",
         "seed": seed,
         **CHANGES[change],
     }
+
+
+def _run(change: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+    """One search."""
+    settings = settings_of(change, seed, given)
     started = time.time()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "run_wlnn.py"), str(FILE), "--out_dir", str(Path(folder) / "run")]

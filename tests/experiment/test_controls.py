@@ -153,6 +153,15 @@ def test_what_is_told_of_a_network(task, champion):
         assert 0 < one.in_place < 0.7
 
 
+@pytest.mark.parametrize("reward_data", ["validation", "both"])
+def test_rewards_of_the_run_do_not_matter(task, champion, reward_data):
+    settings = {"validation_ratio": 0.2, "pruning": "fisher", "max_connections": 7, "weight_init": "he"}
+    found, plain = (comparison_of(task, champion, **settings, **more) for more in ({"reward_data": reward_data}, {}))
+    assert all(one.failure is None and one.test is not None for one in found.networks)
+    assert found.networks == plain.networks
+    assert {one.connections for one in found.networks} == {champion.complexity.connections}, "nothing is pruned"
+
+
 def test_a_failed_training_is_told_and_counts_as_beaten(task, champion):
     found = comparison_of(task, champion, optimizer="sgd", lr=1e30, momentum=0.0)
     assert all(one.failure and one.test is None for one in found.networks)

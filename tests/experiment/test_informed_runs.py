@@ -10,6 +10,7 @@ from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import load_params
+from topoevo.experiment.training import Training
 from topoevo.experiment.workers import Workers
 from topoevo.kernels import load_kernel
 from topoevo.seeds import Stream
@@ -182,11 +183,33 @@ def test_number_of_workers_and_processes_change_nothing() -> None:
         ({"num_islands": 3, "num_newcomers": 1}, "num_newcomers 1 is not allowed with 3 islands"),
         ({"num_islands": 6}, "must be at least 12"),
         ({"learning_rule": "metropolis"}, "pruning fisher is not allowed with learning_rule metropolis"),
+        ({"shared_weights": (1.0,), "p_add_node": 1}, "initial_networks dense is not allowed with shared_weights"),
+        ({"activations": ("step",)}, "activations step is not allowed with learning_rule backprop"),
+        (
+            {"activations": ("step",), "initial_networks": "sparse", "p_initial_add_node": 0, "p_grow_node": 1},
+            "activations step is not allowed with learning_rule backprop",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_told(settings: dict, words: str) -> None:
     with pytest.raises(ParamsError, match=words.replace("[", r"\[").replace("]", r"\]")):
         params_of(**settings)
+
+
+def test_islands_divide_nothing_without_evolution() -> None:
+    for settings in ({"num_islands": 4}, {"max_connections": None, "front_connections": (30, 50, 70, 90)}):
+        params = params_of(num_generations=0, **settings)
+        assert params.islands.num_islands == 1
+        Training(params, load_task_of(params)).step(0)
+
+
+@pytest.mark.parametrize("kind", [{"p_grow_node": 1, "p_grow_connection": 0}, {}])
+def test_new_nodes_feed_outputs_though_new_connections_may_not(kind: dict) -> None:
+    settings = {"initial_networks": "sparse", "p_initial_add_node": 0, "output_connections": False, **kind}
+    generations, _ = populations(params_of(max_connections=200, **settings), 2)
+    fed = [member for member in generations[1].members if member.genome.complexity.hidden]
+    assert bool(fed) == bool(kind)
+    assert all("grow_node" in member.operators for member in fed)
 
 
 def test_the_final_training_may_have_all_samples_but_those_of_the_test() -> None:

@@ -16,7 +16,9 @@ from topoevo.evolution import Evaluation
 from topoevo.experiment import journal as journal_module
 from topoevo.experiment.journal import Journal, Place, delete_journals, path_of
 from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome.dense import dense_genome
 from topoevo.seeds import Stream
+from topoevo.variation import Evidence
 
 GENERATION = 7
 
@@ -92,6 +94,33 @@ def test_evaluations_of_confirmations_are_found_by_their_address(tmp_path):
     assert again.known(Place(Stream.CONFIRMATION, 2, num_epochs=21), GENOMES[1]) is None
     assert again.known(place, GENOMES[2]) is None, "another genome"
     assert again.known_members(GENOMES) == {}
+
+
+def test_evidence_of_a_large_network_comes_back(tmp_path):
+    genome = dense_genome(256, (64,), 10, bias=True)
+    rng, size = np.random.default_rng(0), len(genome.connections)
+    evidence = Evidence(
+        innovation=genome.connections["innovation"],
+        saliency=rng.random(size),
+        strain=rng.random(size),
+        node=genome.nodes["id"],
+        mean=rng.normal(size=len(genome.nodes)),
+        deviation=rng.random(len(genome.nodes)),
+        absent=rng.integers(2**31, size=(4 * size, 2)),
+        slope=rng.normal(size=4 * size),
+        similar=[(300, 301)],
+        correlation=[-0.5],
+    )
+    weights = rng.normal(size=size).astype(np.float32)
+    removed = rng.random(size) < 0.5
+    before = Evaluation(-0.1, -0.1, None, weights, 1e-7, removed=removed, evidence=evidence, num_saved=3)
+    journal = opened(tmp_path, genomes=[genome])
+    journal.add(Place(Stream.LEARNING, 0), genome, before, seconds=1.0)
+    journal.save(now=True)
+    journal.close()
+    after = opened(tmp_path, genomes=[genome]).known_members([genome])[0]
+    assert bits(dataclasses.replace(after, evidence=None)) == bits(dataclasses.replace(before, evidence=None))
+    assert bits(after.evidence) == bits(before.evidence)
 
 
 def test_another_genome_at_the_same_place_is_evaluated(tmp_path):

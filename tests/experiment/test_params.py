@@ -406,6 +406,61 @@ def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path, mon
             {"redraw_feedback": True, "learning_rule": "feedback_alignment", "num_generations": 0},
             ["redraw_feedback"],
         ),
+        ({"pruning_stages": 4, "pruning_stop": 0.5}, ["pruning_stages", "pruning_stop"]),
+        ({"pruning_stages": 4, "pruning": "magnitude", "max_connections": 9}, []),
+        ({"migration_every": 3}, ["migration_every"]),
+        ({"migration_every": 3, "num_islands": 2}, []),
+        ({"front_connections": (9, 30), "migration_every": 3, "pruning": "fisher"}, []),
+        (
+            {"weight_decay_spread": 2.0, "weight_decay_scaling": "connections"},
+            ["weight_decay_scaling", "weight_decay_spread"],
+        ),
+        ({"weight_decay_spread": 2.0, "weight_decay_scaling": "connections", "weight_decay": 0.1}, []),
+        (
+            {"initial_hidden_nodes": (3, 4), "p_initial_second_layer": 0.1},
+            ["initial_hidden_nodes", "p_initial_second_layer"],
+        ),
+        (
+            {
+                "initial_networks": "dense",
+                "initial_hidden_nodes": (3, 4),
+                "p_initial_add_node": 0.1,
+                "pruning": "fisher",
+                "max_connections": 9,
+            },
+            ["p_initial_add_node"],
+        ),
+        (
+            {"reward_data": "both", "validation_ratio": 0.1, "evaluation_period": "integral"},
+            ["evaluation_period"],
+        ),
+        (
+            {"env_name": "X", "learning_rule": "evolution_strategy", "lr_spread": 2.0, "initial_epochs": 3},
+            ["initial_epochs", "lr_spread"],
+        ),
+        (
+            {
+                "num_generations": 0,
+                "num_islands": 3,
+                "pruning": "fisher",
+                "max_connections": 9,
+                "reward_data": "both",
+                "train_elites": False,
+                "initial_lr": 0.1,
+                "final_samples": "all",
+                "weight_decay": 0.1,
+                "weight_decay_scaling": "connections",
+            },
+            [
+                "final_samples",
+                "initial_lr",
+                "num_islands",
+                "pruning",
+                "reward_data",
+                "train_elites",
+                "weight_decay_scaling",
+            ],
+        ),
     ],
 )
 def test_settings_without_effect_are_found(values: dict[str, object], idle: list[str]) -> None:

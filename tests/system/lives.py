@@ -316,7 +316,7 @@ _STUCK = {
     "loading": ("topoevo.commands.evolve", "load_task_of"),
     "compiling": ("topoevo.experiment.evaluators", "prepare_compiled"),
     "evaluating": ("topoevo.experiment.evaluators", "DatasetEvaluator.attempt"),
-    "scoring": ("topoevo.experiment.evaluators", "TaskData.score"),
+    "scoring": ("topoevo.experiment.shared_data", "TaskData.score"),
     "reproducing": ("topoevo.evolution.reproduction", "Reproduction.next_generation"),
     "drawing": ("topoevo.reporting.pictures", "draw_champion"),
     "training": ("topoevo.learning.base", "Learner.train"),

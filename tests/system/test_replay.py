@@ -152,6 +152,8 @@ def test_a_divergence_is_repeated_from_its_file(capsys):
 
 RUNS = {
     "trained": (*DATA, "--inherit_weights", "true", "--learning_rule", "feedback_alignment"),
+    "pruned": (*DATA, "--inherit_weights", "true", "--pruning", "fisher", "--max_connections", "20",
+               "--initial_networks", "dense"),
     "raced": (*DATA, "--inherit_weights", "true", "--racing", "2"),
     "agnostic": ("wann", "--dataset", "sine"),
     "acting": ("wlnn", "--env_name", "CartPoleSwingUp", "--learning_rule", "none", "--p_mutate_weights", "1",

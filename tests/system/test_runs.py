@@ -24,6 +24,7 @@ BASE += ("--p_change_activation", "0.3", "--p_add_node", "0.4", "--activations",
 RULES = ("backprop", "feedback_alignment", "hebbian", "last_layer")
 IMAGES = {f"mnist-{rule}{which}": "mnist" for rule in RULES for which in ("", "-best")}
 IMAGES["fashion-mnist-backprop"] = "fashion-mnist"
+IMAGES["mnist-smallest"] = "mnist"
 #: Files whose networks learn, or evolve, their weights in an environment.
 ACTING = {
     "cartpole-evolution_strategy", "cartpole-swingup-evolution_strategy", "cartpole-swingup-neuroevolution",
@@ -37,7 +38,7 @@ def base_run(shared_run):
 
 def test_every_shipped_file_is_run_here():
     assert {path.stem for path in PARAMS.glob("*.yaml")} == {
-        "digits-quick", "digits-backprop", "sine-backprop", "table", *IMAGES, *ACTING,
+        "digits-quick", "digits-backprop", "sine-backprop", "table", "table-smallest", *IMAGES, *ACTING,
     }  # fmt: skip
 
 

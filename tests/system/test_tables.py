@@ -74,3 +74,43 @@ def test_a_table_that_has_changed_is_told(programs):
     assert evaluated.code == 2 or "changed" in evaluated.out + evaluated.err
     resumed = programs.wlnn("--resume", "run", "--num_generations", 3, expect=None)
     assert resumed.code == 2 or "changed" in resumed.out + resumed.err
+
+
+@pytest.mark.parametrize("target", ["kind", "price"])
+def test_the_smallest_network_that_does_the_job(programs, target):
+    rng = np.random.default_rng(2)
+    raw = np.round(rng.normal(0, 1, (240, 6)), 5)
+    wanted = raw[:, 1] - 2 * raw[:, 4]
+    values = np.where(wanted > 0, "up", "down") if target == "kind" else np.round(100 * wanted, 3)
+    rows = [[*row, value] for row, value in zip(raw, values, strict=True)]
+    write(programs.folder / "my table.csv", [*"abcdef", target], rows)
+    done = programs.wlnn(
+        PARAMS / "table-smallest.yaml", "--dataset", "my table.csv", "--max_connections", 4, "--num_generations", 3,
+        "--population_size", 6, "--num_epochs", 30, "--initial_epochs", 60, "--out_dir", "run",
+    )  # fmt: skip
+    champion = read_json(programs.folder / "run" / "result.json")["champion"]
+    assert champion["connections"] <= 4
+    if target == "kind":
+        assert champion["test_accuracy"] > 0.9
+    else:
+        assert champion["test_rmse"] < 0.2 * values.std()
+    used = {graph_input for graph_input, _ in oracle.load(programs.folder / "run" / "champion.json").edges}
+    assert {1, 4} <= used, "what the target depends on"
+    assert done.err == ""
+
+
+def test_a_network_for_each_of_several_sizes(programs):
+    rng = np.random.default_rng(3)
+    raw = np.round(rng.normal(0, 1, (200, 5)), 5)
+    kinds = np.array(["a", "b", "c"])[np.digitize(raw[:, 0] * raw[:, 1] + raw[:, 2], [-0.5, 0.5])]
+    write(programs.folder / "my table.csv", [*"vwxyz", "kind"], [[*r, k] for r, k in zip(raw, kinds, strict=True)])
+    programs.wlnn(
+        PARAMS / "table-smallest.yaml", "--dataset", "my table.csv", "--max_connections", "null",
+        "--front_connections", 6, 20, "--population_size", 12, "--num_generations", 3, "--num_epochs", 10,
+        "--initial_epochs", 20, "--out_dir", "run",
+    )  # fmt: skip
+    for size in (6, 20):
+        graph = oracle.load(programs.folder / "run" / "front" / f"{size}.json")
+        assert graph.graph["complexity"]["connections"] <= size
+    header, *rows = (programs.folder / "run" / "front" / "front.csv").read_text().splitlines()
+    assert header.startswith("size,connections,biases") and len(rows) == 2

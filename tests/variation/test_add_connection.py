@@ -122,3 +122,5 @@ def test_max_connections_is_reached_and_not_passed() -> None:
     for _ in range(30):
         genome = operator(genome, tracker, rng) or genome
     assert genome.complexity.connections == 6
+    exceeding = AddConnection(output_connections=True, max_connections=6, pruning="fisher")
+    assert exceeding(genome, tracker, rng).complexity.connections == 7, "training prunes what is too much"

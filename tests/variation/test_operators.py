@@ -63,11 +63,13 @@ def test_add_node_has_no_place_without_an_enabled_connection() -> None:
     assert AddNode()(Genome(genome.nodes, connections), tracker, np.random.default_rng(0)) is None
 
 
-@pytest.mark.parametrize(("limit", "reached"), [(3, 3), (None, 13)])
-def test_add_node_keeps_max_connections(limit: int | None, reached: int) -> None:
+@pytest.mark.parametrize(
+    ("limit", "pruning", "reached"), [(3, "none", 3), (3, "fisher", 13), (None, "none", 13), (None, "fisher", 13)]
+)
+def test_add_node_keeps_max_connections_unless_training_prunes(limit: int | None, pruning: str, reached: int) -> None:
     tracker, rng = InnovationTracker(), np.random.default_rng(0)
     genome = Genome.minimal(1, 1, p_enabled=1.0, tracker=tracker, rng=rng)
-    operator = AddNode(max_connections=limit)
+    operator = AddNode(max_connections=limit, pruning=pruning)
     for _ in range(12):
         genome = operator(genome, tracker, rng) or genome
     assert genome.complexity.connections == reached
@@ -183,6 +185,8 @@ def test_enable_connection_keeps_to_the_largest_number_of_connections() -> None:
     assert set(found[size + 1]) == set(disabled["innovation"].tolist())
     full = genome.connect(*disabled[disabled["source"] == genome.bias_id][["source", "target"]][0], tracker=tracker)
     assert EnableConnection(max_connections=size)(full, tracker, np.random.default_rng(0)) is None
+    pruned = EnableConnection(max_connections=size, pruning="magnitude")(full, tracker, np.random.default_rng(0))
+    assert len(from_inputs(pruned)) == size + 1
 
 
 def test_a_bias_that_evolves_is_connected_like_an_input(evolve) -> None:

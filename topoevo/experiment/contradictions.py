@@ -304,6 +304,7 @@ def _shared_weights(settings: Settings) -> Iterator[Contradiction]:
         ("control", "none"),
         ("p_mutate_weights", 0.0),
         ("front_connections", None),
+        ("initial_networks", "sparse"),
     ):
         value = getattr(settings, name, nothing)
         if value != nothing:
@@ -407,7 +408,7 @@ def flatness_problem(
 
 def mutated_activations(settings: Settings) -> set[str]:
     """Return the names of the activations that mutation can give to hidden nodes."""
-    draws = any(getattr(settings, name, 0) > 0 for name in ("p_add_node", "p_change_activation"))
+    draws = any(getattr(settings, name, 0) > 0 for name in ("p_add_node", "p_change_activation", "p_grow_node"))
     return set(settings.activations) if settings.evolves and settings.num_mutations_per_generation and draws else set()
 
 
@@ -415,7 +416,8 @@ def _initial_activations(settings: Settings) -> set[str]:
     """Activations of the hidden nodes of generation 0."""
     if settings.hidden_layers is not None:
         return set(settings.activations[:1]) if settings.hidden_layers else set()
-    return set(settings.activations) if settings.p_initial_add_node > 0 else set()
+    has_hidden = settings.initial_networks == "dense" or settings.p_initial_add_node > 0
+    return set(settings.activations) if has_hidden else set()
 
 
 def _architecture(settings: Settings) -> Iterator[Contradiction]:

@@ -265,8 +265,9 @@ class ControlExperiment:
         if self._champion.complexity.connections == 0:
             raise ParamsError("the champion has no connections: there is nothing to compare")
         self._recorded = recorded
-        # A champion that kept the feedback weights it was chosen with would have an advantage.
-        self._evaluator = replace(DatasetEvaluator.from_params(params, task), feedback_seed=None)
+        # A champion that kept the feedback weights it was chosen with would have an advantage. Nobody asks for rewards.
+        evaluator = DatasetEvaluator.from_params(params, task)
+        self._evaluator = replace(evaluator, feedback_seed=None, reward_data="training")
         self._stop_reason = ""
 
     def stop(self, reason: str) -> None:
@@ -391,6 +392,8 @@ def _operator(name: str, params: Params, *, max_connections: int | None = None) 
     options: dict[str, Any] = params.options_of(MUTATIONS[name])
     if "max_connections" in options:
         options["max_connections"] = max_connections
+    if "pruning" in options:
+        options["pruning"] = "none"
     return MUTATIONS[name](**options)
 
 

@@ -138,7 +138,8 @@ class DatasetEvaluator(GuardedEvaluator):
             pruning_stages=params.pruning_stages,
             pruning_stop=params.pruning_stop,
             gives_evidence=rule.gives_evidence and params.asks_for_evidence,
-            output_connections=params.output_connections,
+            # A new node may feed an output, as one that splits a connection to it does.
+            output_connections=params.output_connections or getattr(params, "p_grow_node", 0.0) > 0.0,
         )
 
     @property
@@ -211,6 +212,7 @@ class DatasetEvaluator(GuardedEvaluator):
         accuracy = float(np.mean(accuracies))
         best = learners[int(np.argmin(losses))]
         removed = None
+        shows = self.gives_evidence and is_last and stream is Stream.LEARNING
         if best.network is not network:
             removed = np.ones(len(genome.connections), np.bool_)
             removed[best.network.gene] = False
@@ -221,7 +223,7 @@ class DatasetEvaluator(GuardedEvaluator):
             learned_weights(genome, best.network, best.weights),
             time.perf_counter() - started,
             removed=removed,
-            evidence=self._evidence(genome, best, removed, shared) if self.gives_evidence and is_last else None,
+            evidence=self._evidence(genome, best, removed, shared) if shows else None,
             memory=memory,
         )
 
@@ -328,7 +330,7 @@ class DatasetEvaluator(GuardedEvaluator):
         remaining = genome if removed is None else genome.with_only(~removed)
         if removed is not None:
             rows = (np.cumsum(~removed) - 1).astype(np.int32)
-            learner.network = replace(learner.network, gene=rows[learner.network.gene])
+            learner = replace(learner, network=replace(learner.network, gene=rows[learner.network.gene]))
         return gather(_probe(learner, shared), remaining, output_connections=self.output_connections)
 
 

@@ -178,12 +178,13 @@ class Experiment:
         """
         self._prepare()
         started = time.perf_counter()
-        population, saving = self._evaluate(self._next, workers)
+        before = self._next
+        population, saving = self._evaluate(before, workers)
         evaluated = time.perf_counter()
         objectives = objectives_of(self.params, population.generation)
         order = ranking_by_progress(population, population.objectives(*objectives), crowding=self.params.crowding)
         ranked = time.perf_counter()
-        before = self._championship.champion
+        reigning = self._championship.champion
         self._championship.hold(
             population, lambda genome, shared, **address: self._confirm(workers, genome, shared, **address)
         )
@@ -205,7 +206,7 @@ class Experiment:
             order=order,
             objectives=objectives,
             champion=self._championship.champion,
-            crowned=self._championship.champion is not before,
+            crowned=self._championship.champion is not reigning,
             num_failures=sum(
                 member.evaluation is None or bool(member.evaluation.failure) for member in population.members
             ),
@@ -222,6 +223,7 @@ class Experiment:
             credits=credits,
             probabilities=self._breeding.probabilities,
             saving=saving,
+            before=before,
         )
 
     def run(self) -> Outcome:

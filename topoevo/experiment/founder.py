@@ -91,12 +91,14 @@ def sparse_networks(params: Params, num_inputs: int, num_outputs: int) -> Random
         See `random_networks`.
     """
     add_node = MUTATIONS["add_node"]
+    # Not even where training prunes do they begin with too many connections.
+    options = {**params.options_of(add_node), "pruning": "none"}
     return RandomNetworks(
         num_inputs,
         num_outputs,
         p_enabled=params.p_initial_connection_enabled,
         p_add_node=params.p_initial_add_node,
-        add_node=add_node(**params.options_of(add_node)),
+        add_node=add_node(**options),
         output_activation=params.output_activation,
         bias=params.bias,
         evolved_bias=params.bias_connections == "evolved",

@@ -37,6 +37,22 @@ _OF_DATA = (
     "loss",
 )
 _OF_ENVIRONMENTS = ("take_argmax_action", "num_confirmation_trials", "num_test_trials")
+#: Settings of evolution, which a training of one network does without.
+_OF_EVOLUTION = (
+    "front_connections",
+    "num_islands",
+    "migration_every",
+    "adapt_probabilities",
+    "train_elites",
+    "reward_data",
+    "pruning",
+    "initial_epochs",
+    "initial_lr",
+    "lr_spread",
+    "weight_decay_scaling",
+    "weight_decay_spread",
+    "final_samples",
+)
 #: Settings of learning, which a network that is agnostic of its weights does without.
 _OF_LEARNING = (
     "learning_rule",
@@ -94,6 +110,7 @@ def find_idle(settings: Params) -> list[Contradiction]:
     elif not settings.evolves:
         without["redraw_feedback"] = "num_generations 0, where there is one training"
     found += _idle_racing(settings, rule)
+    found += _idle_in_search(settings)
     if settings.env_name is not None:
         found += _idle_in_episodes(settings, rule)
     return found + [
@@ -164,10 +181,11 @@ def _idle_options(settings: Params) -> Iterator[Contradiction]:
         if operator.needs_evidence and reason is not None:
             name = f"p_{operator.name}"
             yield _idle(name, getattr(settings, name), reason)
-    if not settings.evolves:
-        for name in _changed(settings, ("front_connections", "adapt_probabilities")):
-            yield _idle(name, getattr(settings, name), "num_generations 0, where nothing evolves")
-    elif settings.adapt_probabilities != "none" and (len(operators) < 2 or not settings.num_mutations_per_generation):
+    if (
+        settings.evolves
+        and settings.adapt_probabilities != "none"
+        and (len(operators) < 2 or not settings.num_mutations_per_generation)
+    ):
         yield _idle("adapt_probabilities", settings.adapt_probabilities, "fewer than two mutations to choose between")
     if getattr(settings, "grow_node_kind", "bridge") == "split":
         for name in _changed(settings, sorted({"grow_node_fan_in", "grow_node_noise"} & used)):
@@ -188,6 +206,34 @@ def _idle_racing(settings: Settings, rule: type[LearningRule]) -> Iterator[Contr
     if reason:
         for name in _changed(settings, ("racing", "racing_rungs")):
             yield _idle(name, getattr(settings, name), reason)
+
+
+def _idle_in_search(settings: Settings) -> Iterator[Contradiction]:
+    """Settings of evolution, pruning and first networks that others leave no say."""
+    without: dict[str, str] = {}
+    if settings.initial_networks == "sparse":
+        names = ("initial_hidden_nodes", "p_initial_second_layer")
+        without |= dict.fromkeys(names, "initial_networks sparse, which have no layers")
+    else:
+        without["p_initial_add_node"] = "initial_networks dense, where no connection is split"
+    if settings.pruning == "none":
+        without |= dict.fromkeys(("pruning_stages", "pruning_stop"), "pruning none")
+    if settings.reward_data != "training":
+        without["evaluation_period"] = f"reward_data {settings.reward_data}, which judges weights after training"
+    if settings.weight_decay == 0.0:
+        without |= dict.fromkeys(("weight_decay_scaling", "weight_decay_spread"), "weight_decay 0")
+    if settings.num_islands == 1 and settings.front_connections is None:
+        without["migration_every"] = "num_islands 1, from which nobody goes"
+    if settings.env_name is not None:
+        of_trainings = ("initial_epochs", "initial_lr", "lr_spread", "weight_decay_scaling", "weight_decay_spread")
+        without |= dict.fromkeys(
+            of_trainings, f"env_name {settings.env_name}, where all trainings have the same settings"
+        )
+    if not settings.evolves:
+        without |= dict.fromkeys(_OF_EVOLUTION, "num_generations 0, where nothing evolves")
+        without |= dict.fromkeys(("pruning_stages", "pruning_stop"), "num_generations 0, where nothing is pruned")
+    for name in _changed(settings, without):
+        yield _idle(name, getattr(settings, name), without[name])
 
 
 def _idle_in_episodes(settings: Settings, rule: type[LearningRule]) -> Iterator[Contradiction]:

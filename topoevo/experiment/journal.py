@@ -33,8 +33,9 @@ FORMAT = "topoevo-journal"
 VERSION = 2
 #: Evaluations are on the disk about this long after they are finished; shorter generations never get there.
 SECONDS_BETWEEN_WRITES = 1.0
-#: Letters that a line may have besides the weights; longer reports of failures are not kept.
-_MAX_WORDS = 1 << 20
+#: Letters that a line may have for every connection gene (weights and evidence have 90) and node gene, and besides;
+#: longer reports of failures are not kept.
+_A_CONNECTION, _A_NODE, _MAX_WORDS = 96, 24, 1 << 20
 #: Places besides those of the population that a journal may hold.
 _MAX_INDEX = 16
 
@@ -282,7 +283,7 @@ def _record(place: Place, genome: Genome, evaluation: Evaluation, seconds: float
 
 def _limit(genome: Genome) -> int:
     """Letters that a record of this genome may have."""
-    return _MAX_WORDS + 6 * len(genome.connections)
+    return _MAX_WORDS + _A_CONNECTION * len(genome.connections) + _A_NODE * len(genome.nodes)
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -155,6 +155,9 @@ class GenerationRecord:
         With which operators make the next generation, by name; empty where these never change.
     saving
         What racing has saved in this generation; None if nobody races.
+    before
+        The same individuals as they went into their evaluation, with all genes that learning has removed; None if
+        nothing was removed.
     """
 
     population: Population
@@ -170,6 +173,7 @@ class GenerationRecord:
     credits: Mapping[str, Credit] = field(default_factory=dict)
     probabilities: Mapping[str, float] = field(default_factory=dict)
     saving: Saving | None = None
+    before: Population | None = None
 
     @property
     def generation(self) -> int:

@@ -350,6 +350,8 @@ class Settings(BaseModel):
     @property
     def islands(self) -> Islands:
         """How the population is divided: evenly, or one island for each size of network."""
+        if not self.evolves:
+            return Islands(1, self.population_size, 0)
         num_islands = self.num_islands if self.front_connections is None else len(self.front_connections)
         return Islands.of(self.population_size, num_islands, self.elite_ratio, self.migration_every)
 

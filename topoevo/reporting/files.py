@@ -218,7 +218,7 @@ class FilesObserver(Observer):
                 old.unlink()
             try:
                 origin = origin_of(self._watched.params, self._watched.task)
-                write_population(folder / POPULATION_NAME, record.population, origin)
+                write_population(folder / POPULATION_NAME, record.before or record.population, origin)
                 for place, index in enumerate(record.order[:most]):
                     individual = record.population.members[int(index)]
                     file = folder / f"{place:04d}-individual-{individual.id}.json"

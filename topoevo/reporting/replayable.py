@@ -46,7 +46,8 @@ class Recorded:
     reward, accuracy
         As in `topoevo.evolution.Evaluation`.
     weights
-        Weights after learning in the order of the connection genes, float32 [num_connections]; None if there are none.
+        Weights after learning in the order of the connection genes, float32 [num_connections], those that learning has
+        removed left out; None if there are none.
     reason
         Why it failed, in one line; None if it did not.
     rung
@@ -64,7 +65,10 @@ class Recorded:
         """Return what is recorded of an evaluation."""
         reason = None if evaluation.failure is None else reason_of(evaluation.failure)
         rung = evaluation.rung if reason is None else None
-        return Recorded(evaluation.reward, evaluation.accuracy, evaluation.weights, reason, rung)
+        weights = evaluation.weights
+        if weights is not None and evaluation.removed is not None:
+            weights = weights[~evaluation.removed]
+        return Recorded(evaluation.reward, evaluation.accuracy, weights, reason, rung)
 
     @property
     def words(self) -> str:
@@ -95,6 +99,8 @@ class Recorded:
             if before != after
         ]
         if self.weights is not None and now.weights is not None:
+            if len(self.weights) != len(now.weights):
+                return [*found, f"{len(self.weights)} connections after learning then, {len(now.weights)} now"]
             differing = int(np.count_nonzero(self.weights.view(np.uint32) != now.weights.view(np.uint32)))
             if differing:
                 found.append(f"{differing} of {len(self.weights)} weights after learning")
@@ -267,9 +273,13 @@ def _recorded_in(path: Path, genome: Genome) -> Recorded | None:
     scores = network.facts.get("scores", {}).get("evaluation") or {}
     reward, accuracy, rung = (scores.get(name) for name in ("reward", "accuracy", "rung"))
     found, weights = network.genome, network.genome.connections["weight"]
-    if reward is None or len(weights) != len(genome.connections):
+    if reward is None:
         return None
-    same = found.with_weights(genome.connections["weight"]).digest == genome.digest
+    left = np.isin(genome.connections["innovation"], found.connections["innovation"])
+    remaining = genome if left.all() else genome.with_only(left)
+    if len(weights) != len(remaining.connections):
+        return None
+    same = found.with_weights(remaining.connections["weight"]).digest == remaining.digest
     stopped_at = int(rung) if rung is not None and 0 <= rung < _MAX_RUNG else None
     return Recorded(reward, accuracy, weights, None, stopped_at) if same else None
 

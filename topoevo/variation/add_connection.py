@@ -30,10 +30,11 @@ class AddConnection(Mutation):
         "unset", "weight of a new connection: drawn by weight_init when learning starts, or zero"
     )
     max_connections: int | None = option(None, "largest number of connections that mutation may reach")
+    pruning: str = option("none", "how training prunes what exceeds max_connections")
 
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with one more connection, or None if every legal pair is connected."""
-        if self.max_connections is not None:
+        if self.max_connections is not None and self.pruning == "none":
             from_bias = genome.role[genome.source_row] == BIAS
             if np.count_nonzero(genome.enabled & ~from_bias) >= self.max_connections:
                 return None

@@ -25,11 +25,13 @@ class AddNode(Mutation):
     bias: bool = option(False, "whether a bias node is connected to every hidden and output node")
     bias_connections: Literal["all", "evolved"] = option("all", "connections of the bias node")
     max_connections: int | None = option(None, "largest number of connections that mutation may reach")
+    pruning: str = option("none", "how training prunes what exceeds max_connections")
 
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with one more hidden node, or None if there is no connection to split."""
         rows = np.flatnonzero(genome.enabled & (genome.role[genome.source_row] != BIAS))
-        if len(rows) == 0 or (self.max_connections is not None and len(rows) >= self.max_connections):
+        is_full = self.pruning == "none" and self.max_connections is not None and len(rows) >= self.max_connections
+        if len(rows) == 0 or is_full:
             return None
         innovation = int(genome.connections["innovation"][rows[rng.integers(len(rows))]])
         activation = self.activations[rng.integers(len(self.activations))]

@@ -21,11 +21,12 @@ class EnableConnection(Mutation):
     name: ClassVar[str] = "enable_connection"
 
     max_connections: int | None = option(None, "largest number of connections that mutation may reach")
+    pruning: str = option("none", "how training prunes what exceeds max_connections")
 
     def __call__(self, genome: Genome, tracker: InnovationTracker, rng: np.random.Generator) -> Genome | None:
         """Return `genome` with one more enabled connection, or None if none is disabled or it has as many as it may."""
         rows = np.flatnonzero(~genome.enabled)
-        if self.max_connections is not None:
+        if self.max_connections is not None and self.pruning == "none":
             from_bias = genome.role[genome.source_row] == BIAS
             if np.count_nonzero(genome.enabled & ~from_bias) >= self.max_connections:
                 # Connections of the bias node do not count.
