@@ -245,7 +245,7 @@ class Settings(BaseModel):
     weight_init: Annotated[str, Names(lambda: WEIGHT_INITS)] = _architecture(
         "normal", "new weights: normal with deviation 0.1, or scaled by the number of incoming connections"
     )
-    output_connections: bool = _architecture(False, "whether add_connection may end at an output node")
+    output_connections: bool = _architecture(False, "whether mutations may connect to an output node")
     hidden_layers: tuple[int, ...] | None = _architecture(
         None, "sizes of the hidden layers of a fully connected first network; others of generation 0 are mutated once"
     )

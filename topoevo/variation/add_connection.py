@@ -25,7 +25,7 @@ class AddConnection(Mutation):
     name: ClassVar[str] = "add_connection"
     default_probability: ClassVar[float] = 0.8
 
-    output_connections: bool = option(False, "whether add_connection may end at an output node")
+    output_connections: bool = option(False, "whether mutations may connect to an output node")
     weight: Literal["unset", "zero"] = option(
         "unset", "weight of a new connection: drawn by weight_init when learning starts, or zero"
     )
