@@ -36,20 +36,23 @@ def tables(rows: Sequence[Row]) -> str:
 
 
 def verdict(cells: Cells) -> str:
-    """Return at which budgets the evolved search is not best by the mean of the test score."""
+    """Return at which budgets the evolved search is not best by the mean of the test score, over seeds in common."""
     methods, budgets = _axes(cells)
     if "evolved" not in methods:
         return ""
     lines = []
     for budget in budgets:
-        means = {method: _mean(cells[method, budget], "test") for method in methods if (method, budget) in cells}
-        if "evolved" not in means:
+        evolved = cells.get(("evolved", budget))
+        if evolved is None:
             lines.append(f"- {budget}: not measured.")
             continue
-        better = {method: mean for method, mean in means.items() if mean > means["evolved"]}
+        better = []
+        for method in methods:
+            ours, theirs = _in_common(evolved, cells.get((method, budget), []))
+            if theirs and _mean(theirs, "test") > _mean(ours, "test"):
+                better.append(f"{STYLES[method][0]} ({_mean(theirs, 'test'):.4f} against {_mean(ours, 'test'):.4f})")
         if better:
-            names = ", ".join(f"{STYLES[method][0]} ({mean:.4f})" for method, mean in better.items())
-            lines.append(f"- {budget}: {means['evolved']:.4f}; better: {names}.")
+            lines.append(f"- {budget}: better is {', '.join(better)}.")
     return "Evolved is best at every budget." if not lines else "Evolved is not best at\n\n" + "\n".join(lines)
 
 
@@ -143,6 +146,7 @@ def _scores(cells: Cells) -> str:
     """The table of test scores, the best of each line in bold."""
     methods, budgets = _axes(cells)
     rows = [row for one in cells.values() for row in one]
+    most = max(len(one) for one in cells.values())
     lines = ["| connections | " + " | ".join(STYLES[method][0] for method in methods) + " |"]
     lines.append("|---" * (len(methods) + 1) + "|")
     for budget in budgets:
@@ -152,11 +156,15 @@ def _scores(cells: Cells) -> str:
             if method not in means:
                 texts.append("–")
                 continue
-            text = f"{means[method]:.4f} ± {_deviation(cells[method, budget], 'test'):.4f}"
+            text = f"{means[method]:.4f}"
+            count = len(cells[method, budget])
+            text += f" ± {_deviation(cells[method, budget], 'test'):.4f}" if count > 1 else ""
+            text += f" ({count})" if count < most else ""
             texts.append(f"**{text}**" if means[method] == max(means.values()) else text)
         lines.append(f"| {budget} | " + " | ".join(texts) + " |")
     measure = {"accuracy": "Test accuracy", "r2": "R² on test samples"}[rows[0]["measure"]]
-    return f"{measure}, mean ± standard deviation of {_seeds(rows)} seeds.\n\n" + "\n".join(lines)
+    counted = ", in brackets: of fewer" if any(len(one) < most for one in cells.values()) else ""
+    return f"{measure}, mean ± standard deviation of {most} seeds{counted}.\n\n" + "\n".join(lines)
 
 
 def _costs(cells: Cells) -> str:
@@ -177,6 +185,13 @@ def _costs(cells: Cells) -> str:
             note = "time was over before the passes" if any(row["is_capped"] for row in rows) else ""
             lines.append(f"| {budget} | {STYLES[method][0]} | " + " | ".join(numbers) + f" | {note} |")
     return "\n".join(lines)
+
+
+def _in_common(first: Sequence[Row], second: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows of those seeds that are in both."""
+    seeds = {row["seed"] for row in first} & {row["seed"] for row in second}
+    chosen = [[row for row in rows if row["seed"] in seeds] for rows in (first, second)]
+    return chosen[0], chosen[1]
 
 
 def _seeds(rows: Sequence[Row]) -> str:
