@@ -654,3 +654,12 @@ def test_import_needs_no_heavy_package() -> None:
 def test_options_of_what_is_not_in_use_are_idle(values: dict[str, object], idle: str | None) -> None:
     given = [one.settings[0] for one in find_idle(load_params(None, values)) if one.settings[0] in values]
     assert [name for name in given if name != "learning_rule"] == ([] if idle is None else [idle])
+
+
+def test_a_name_with_half_a_surrogate_pair_is_told(tmp_path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text('evaluation_period: "\\uD800"\nactivations: [relu, "\\uDFFFx"]\n')
+    with pytest.raises(ParamsError, match="evaluation_period") as told:
+        load_params(path, {})
+    str(told.value).encode()
+    assert "activations" in str(told.value)

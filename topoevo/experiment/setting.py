@@ -57,7 +57,9 @@ class Names:
             raise PydanticCustomError("empty_list", "the list is empty")
         for item in items:
             if item is not None and not self.is_legal(item):
-                raise PydanticCustomError("unknown_name", "unknown name", {"received": item})
+                # Half of a surrogate pair, which YAML can say, would break the rendering of the error.
+                received = item.encode(errors="backslashreplace").decode() if isinstance(item, str) else item
+                raise PydanticCustomError("unknown_name", "unknown name", {"received": received})
         return value
 
 
