@@ -199,7 +199,7 @@ def _informed(settings: Settings) -> Iterator[Contradiction]:
             yield Contradiction(
                 (name, "front_connections"),
                 f"{name} {value} is not allowed with front_connections, which says what islands there are and how large"
-                " their networks are; leave it out",
+                f" their networks are; leave it out (--{name} {'null' if nothing is None else nothing} beats a file)",
             )
     if front is not None and settings.pruning == "none":
         yield Contradiction(
