@@ -77,7 +77,7 @@ def _hidden_nodes_for(limits: tuple[int, ...]) -> tuple[int, int]:
     """Smallest and largest first hidden layer whose networks are worth pruning to so many connections.
 
     By trial on MNIST, 16 x 16 pixels: of several hundred dense networks with 12 to 256 hidden nodes, the best at 100,
-    300, 1200 and 3000 connections had 25, 35, 80 and 240.
+    300, 1200 and 3000 connections had about 25, 35, 80 and 240.
     """
     return max(round(1.2 * min(limits) ** 0.5), 2), round(5.0 * max(limits) ** 0.5)
 
