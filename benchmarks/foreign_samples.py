@@ -21,7 +21,7 @@ from topoevo.experiment.journal import Journal, Place, path_of
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Champion, TaskScore
 from topoevo.experiment.training_checkpoint import TrainingCheckpoint
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import Genome, InnovationTracker, minimal_genome
 from topoevo.reporting.event_files import load_tensorboardx
 from topoevo.reporting.files import COLUMNS
 from topoevo.reporting.kept_population import write_population
@@ -36,7 +36,7 @@ from topoevo.tasks.cache import cached_array
 def make_genome(num_inputs: int = 3, num_outputs: int = 2) -> Genome:
     """Return a small genome with hidden nodes, disabled genes, unset and odd weights."""
     tracker, rng = InnovationTracker(), np.random.default_rng(0)
-    genome = Genome.minimal(num_inputs, num_outputs, p_enabled=1.0, tracker=tracker, rng=rng, bias=True)
+    genome = minimal_genome(num_inputs, num_outputs, p_enabled=1.0, tracker=tracker, rng=rng, bias=True)
     for innovation in (0, 3):
         genome = genome.split(innovation, tracker=tracker, activation="tanh", bias=True)
     weights = rng.normal(size=len(genome.connections)).astype(np.float32)

@@ -42,7 +42,7 @@ from topoevo.experiment.params import Params, load_params
 from topoevo.experiment.records import Observer
 from topoevo.experiment.workers import Workers
 from topoevo.experiment.workers.engine import Portion
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import Genome, InnovationTracker, minimal_genome
 from topoevo.reporting import ConsoleObserver, RunDirectory, make_observers
 from topoevo.seeds import Stream, generator
 from topoevo.variation import MUTATIONS
@@ -237,7 +237,7 @@ def grown(params: Params, task: Any, num_connections: int) -> Checkpoint:
     founders = []
     for index in range(min(NUM_FOUNDERS, params.population_size)):
         rng = generator(params.seed, Stream.INITIAL, 0, index)
-        genome = Genome.minimal(task.num_inputs, task.num_outputs, p_enabled=0.3, tracker=tracker, rng=rng)
+        genome = minimal_genome(task.num_inputs, task.num_outputs, p_enabled=0.3, tracker=tracker, rng=rng)
         while len(genome.connections) < num_connections:
             genome, _ = mutate(genome, mutations, 1, tracker, rng)
         founders.append(genome)

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from topoevo.experiment.evaluators import DatasetEvaluator
 from topoevo.experiment.shared_data import TaskData
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import Genome, InnovationTracker, minimal_genome
 from topoevo.genome.dense import dense_genome
 from topoevo.kernels import Batches, Kernel, Loss, load_kernel
 from topoevo.learning import LEARNING_RULES, OPTIMIZERS, LearningRule
@@ -211,7 +211,7 @@ def networks(files: list[Path], num_inputs: int, num_outputs: int) -> list[tuple
 def random_genome(num_inputs: int, num_outputs: int, num_connections: int) -> Genome:
     """A genome mutated as by the published settings until it has the size."""
     rng, tracker = np.random.default_rng(0), InnovationTracker()
-    genome = Genome.minimal(num_inputs, num_outputs, p_enabled=0.05, tracker=tracker, rng=rng)
+    genome = minimal_genome(num_inputs, num_outputs, p_enabled=0.05, tracker=tracker, rng=rng)
     add_node, add_connection = MUTATIONS["add_node"](), MUTATIONS["add_connection"]()
     for _ in range(rng.binomial(genome.complexity.connections, 0.5)):
         genome = add_node(genome, tracker, rng) or genome

@@ -28,7 +28,7 @@ from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.params import load_params
 from topoevo.experiment.workers import Workers
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import Genome, InnovationTracker, minimal_genome
 from topoevo.kernels import Batches, Loss, load_kernel
 from topoevo.network import Network, compile_network
 from topoevo.rollouts import Episodes, prepare, roll_out
@@ -212,7 +212,7 @@ def random_genome(num_inputs: int, num_outputs: int, num_connections: int) -> Ge
     """A genome mutated as published, with all ten activations, until it has the size."""
     rng, tracker = np.random.default_rng(0), InnovationTracker()
     start = max(1, num_connections // 2)
-    genome = Genome.minimal(
+    genome = minimal_genome(
         num_inputs, num_outputs, p_enabled=0.5, tracker=tracker, rng=rng, bias=True, max_connections=start
     )
     names = tuple(ACTIVATIONS)
@@ -229,7 +229,7 @@ def random_genome(num_inputs: int, num_outputs: int, num_connections: int) -> Ge
 def balancing_genome() -> Genome:
     """A genome that keeps the pole of CartPole-v1 up for long: pushes right where angle + angular velocity > 0."""
     rng, tracker = np.random.default_rng(0), InnovationTracker()
-    genome = Genome.minimal(4, 2, p_enabled=0.0, tracker=tracker, rng=rng, max_connections=1)
+    genome = minimal_genome(4, 2, p_enabled=0.0, tracker=tracker, rng=rng, max_connections=1)
     for innovation in genome.connections["innovation"]:
         genome = genome.without_connection(int(innovation))
     for source in (2, 3):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from topoevo.activations import ACTIVATIONS
-from topoevo.genome import Genome, InnovationTracker, Role
+from topoevo.genome import Genome, InnovationTracker, Role, minimal_genome
 from topoevo.kernels import Batches, Kernel, load_kernel
 from topoevo.network import Network, compile_network
 from topoevo.variation import MUTATIONS, Evidence, Mutation
@@ -46,7 +46,7 @@ def evolve() -> Callable[..., Genome]:
     ) -> Genome:
         rng = np.random.default_rng(seed)
         tracker = InnovationTracker()
-        genome = Genome.minimal(
+        genome = minimal_genome(
             num_inputs,
             num_outputs,
             p_enabled=p_enabled,

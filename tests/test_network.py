@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from topoevo.activations import ACTIVATIONS_BY_CODE
-from topoevo.genome import Genome, InnovationTracker, Role
+from topoevo.genome import Genome, InnovationTracker, Role, minimal_genome
 from topoevo.network import Network, compile_network
 
 SEEDS = range(15)
@@ -145,7 +145,7 @@ def test_splitting_with_a_linear_node_changes_nothing(evolve, reference) -> None
 
 def test_only_outputs_are_left_without_a_path(reference) -> None:
     tracker = InnovationTracker()
-    genome = Genome.minimal(3, 2, p_enabled=0.0, tracker=tracker, rng=np.random.default_rng(0))
+    genome = minimal_genome(3, 2, p_enabled=0.0, tracker=tracker, rng=np.random.default_rng(0))
     genome = genome.split(0, tracker=tracker).without_connection(2)
     network = compile_network(genome)
     assert (network.num_nodes, network.num_edges, network.num_sources) == (2, 0, 0)

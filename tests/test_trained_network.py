@@ -9,7 +9,7 @@ import pytest
 
 from topoevo import load_network
 from topoevo.errors import NetworkFileError, TaskError
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import InnovationTracker, minimal_genome
 from topoevo.reporting.network_file import write_network
 
 TASK = {
@@ -29,7 +29,7 @@ TASK = {
 @pytest.fixture
 def network(tmp_path):
     """Return a network whose logits are the scaled inputs: no = (a - 1) / 2, yes = b."""
-    genome = Genome.minimal(2, 2, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0))
+    genome = minimal_genome(2, 2, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0))
     straight = (genome.connections["target"] - genome.connections["source"] == 2).astype(np.float32)
     write_network(tmp_path / "champion.json", genome.with_weights(straight), facts={"task": TASK})
     return load_network(tmp_path)
@@ -66,7 +66,7 @@ def acting(tmp_path):
 
     def make(num_inputs, num_outputs, **settings):
         rng = np.random.default_rng(0)
-        genome = Genome.minimal(num_inputs, num_outputs, p_enabled=1.0, tracker=InnovationTracker(), rng=rng)
+        genome = minimal_genome(num_inputs, num_outputs, p_enabled=1.0, tracker=InnovationTracker(), rng=rng)
         write_network(tmp_path / "acting.json", genome, facts={"environment_settings": settings})
         return load_network(tmp_path / "acting.json")
 

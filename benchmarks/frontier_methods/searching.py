@@ -31,7 +31,7 @@ BLIND: Mapping[str, Any] = {
     "p_remove_connection": 0.4,
 }
 #: Networks for each budget in a run that evolves several sizes at once.
-NETWORKS_AN_ISLAND = 6
+NETWORKS_AN_ISLAND = 12
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,12 @@ def _sizes(budgets: Sequence[int]) -> dict[str, Any]:
     if len(budgets) == 1:
         return {"max_connections": budgets[0]}
     population_size = NETWORKS_AN_ISLAND * len(budgets)
-    return {"max_connections": "null", "front_connections": budgets, "population_size": population_size}
+    return {
+        "max_connections": "null",
+        "front_connections": budgets,
+        "num_islands": 1,
+        "population_size": population_size,
+    }
 
 
 def _words(flags: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from topoevo.activations import ACTIVATIONS
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import InnovationTracker, minimal_genome
 from topoevo.kernels import (
     KERNELS,
     Batches,
@@ -795,7 +795,7 @@ def test_what_lies_beyond_a_short_batch_is_not_read(
 @pytest.mark.parametrize("loop", Kernel.LOOPS)
 def test_a_network_without_edges(any_kernel, make_batches, loop: str) -> None:
     tracker = InnovationTracker()
-    genome = Genome.minimal(3, 2, p_enabled=0.0, tracker=tracker, rng=np.random.default_rng(0))
+    genome = minimal_genome(3, 2, p_enabled=0.0, tracker=tracker, rng=np.random.default_rng(0))
     network = compile_network(genome.split(0, tracker=tracker).without_connection(2))
     assert network.num_edges == 0
     batches = make_batches(0, network, classes=True, num_samples=5, batch_size=2)
@@ -818,7 +818,7 @@ def test_no_steps_is_no_change(evolve_network, make_batches, any_kernel, loop: s
 
 def two_outputs(*weights: float, activation: str = "linear") -> Network:
     """One input, connected to each output with the given weight."""
-    genome = Genome.minimal(
+    genome = minimal_genome(
         1,
         len(weights),
         p_enabled=1.0,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from topoevo.experiment.training_checkpoint import TrainingCheckpoint
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import Genome, InnovationTracker, minimal_genome
 from topoevo.kernels import KERNELS, Batches, Kernel, Loss, UpdateRule, load_kernel, obstacle
 from topoevo.learning import LEARNING_RULES, LearningRule
 from topoevo.learning.base import Learner
@@ -48,7 +48,7 @@ def learning_rule(request: pytest.FixtureRequest) -> LearningRule:
 def dense_genome() -> Genome:
     """Return 5 inputs, 12 tanh nodes on random pairs of inputs each, 3 outputs connected to all of them, biases."""
     tracker, rng = InnovationTracker(), np.random.default_rng(0)
-    genome = Genome.minimal(5, 3, p_enabled=1.0, tracker=tracker, rng=rng, bias=True)
+    genome = minimal_genome(5, 3, p_enabled=1.0, tracker=tracker, rng=rng, bias=True)
     for innovation in genome.connections["innovation"].tolist():
         gene = genome.connections[np.searchsorted(genome.connections["innovation"], innovation)]
         if gene["source"] != genome.bias_id and len(genome.nodes) < 9 + 12:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from topoevo.activations import ACTIVATIONS
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import Genome, InnovationTracker, minimal_genome
 from topoevo.kernels import Kernel
 from topoevo.network import compile_network
 from topoevo.variation import MUTATIONS, Evidence, InformedMutation, Mutation
@@ -173,7 +173,7 @@ def test_500_random_mutations_keep_a_genome_valid(
     operators = [make_operator(name, **wishes) for name in MUTATIONS]
     rng = np.random.default_rng(seed)
     tracker = InnovationTracker()
-    genome = Genome.minimal(num_inputs, num_outputs, p_enabled=p_enabled, tracker=tracker, rng=rng, bias=bias)
+    genome = minimal_genome(num_inputs, num_outputs, p_enabled=p_enabled, tracker=tracker, rng=rng, bias=bias)
     pair_of: dict[int, tuple[int, int]] = {}
     for count in range(500):
         if count % 5 == 0:

@@ -15,7 +15,7 @@ from topoevo.experiment.experiment import Interrupted
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import TaskScore
 from topoevo.experiment.settings import Settings
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import Genome, InnovationTracker, minimal_genome
 from topoevo.reporting.controls import WORDS, comparison_lines, content_of, table_of
 from topoevo.reporting.controls_picture import picture_of, spread_out
 from topoevo.reporting.run_directory import _CONTROLS
@@ -172,7 +172,7 @@ def test_a_failed_training_is_told_and_counts_as_beaten(task, champion):
 
 
 def test_a_network_that_cannot_be_shuffled_is_told(task):
-    dense = Genome.minimal(64, 10, p_enabled=1, tracker=InnovationTracker(), rng=np.random.default_rng(0))
+    dense = minimal_genome(64, 10, p_enabled=1, tracker=InnovationTracker(), rng=np.random.default_rng(0))
     found = comparison_of(task, dense, control="shuffled", num_controls=2)
     assert [one.in_place for one in found.controls] == [1, 1]
     assert "100% of the champion's connections in place: these" in "\n".join(comparison_lines(found, params_of()))
@@ -251,7 +251,7 @@ def test_dots_do_not_hide_each_other():
 def test_a_regression_is_compared_by_its_error():
     params = params_of(dataset="sine", p_initial_connection_enabled=1.0, bias=True, output_connections=True)
     task = load_task_of(params)
-    genome = Genome.minimal(1, 1, p_enabled=1, tracker=InnovationTracker(), rng=np.random.default_rng(0), bias=True)
+    genome = minimal_genome(1, 1, p_enabled=1, tracker=InnovationTracker(), rng=np.random.default_rng(0), bias=True)
     found = ControlExperiment(params, task, genome).run()
     assert found.measure == "rmse" and all(one.test.accuracy is None for one in found.networks)
     assert found.test_scores(found.controls).tolist() == [one.test.rmse for one in found.controls]

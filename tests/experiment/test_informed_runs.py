@@ -243,3 +243,23 @@ def test_small_networks_may_have_less_decay() -> None:
         assert (
             evaluator.evaluate(genome, shared, **address).reward == plain[4].evaluate(other, plain[5], **address).reward
         )
+
+
+@pytest.mark.parametrize(("initial_epochs", "expected"), [(3, [3, 2, 2]), (None, [4, 2, 2])])
+def test_only_children_are_shortened(initial_epochs: int | None, expected: list[int]) -> None:
+    params = params_of(num_epochs=4, max_connection_epochs=120, initial_epochs=initial_epochs)
+    _, problem = judging_of(params, load_task_of(params))
+    assert [len(problem.shared(Stream.SHARED, generation).epochs) for generation in range(3)] == expected
+
+
+@pytest.mark.parametrize("num_islands", [1, 2])
+def test_lines_of_descent_are_followed(num_islands: int) -> None:
+    generations, _ = populations(params_of(num_islands=num_islands, population_size=8), num_generations=5)
+    lines = {member.id: member.id for member in generations[0].members}
+    for population in generations:
+        for member in population.members:
+            lines.setdefault(member.id, lines[member.parents[0]] if member.parents else member.id)
+            assert member.line == lines[member.id]
+    assert {member.line for member in generations[-1].members} <= set(range(8))
+    alive = {line // (8 // num_islands) for line in (member.line for member in generations[-1].members)}
+    assert alive == set(range(num_islands))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from topoevo.evolution import Evaluation
 from topoevo.experiment import journal as journal_module
 from topoevo.experiment.journal import Journal, Place, delete_journals, path_of
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import InnovationTracker, minimal_genome
 from topoevo.genome.dense import dense_genome
 from topoevo.seeds import Stream
 from topoevo.variation import Evidence
@@ -26,7 +26,7 @@ GENERATION = 7
 def genomes_of(number):
     tracker = InnovationTracker()
     return [
-        Genome.minimal(3, 2, p_enabled=0.6, tracker=tracker, rng=np.random.default_rng(seed)) for seed in range(number)
+        minimal_genome(3, 2, p_enabled=0.6, tracker=tracker, rng=np.random.default_rng(seed)) for seed in range(number)
     ]
 
 

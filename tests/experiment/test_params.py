@@ -250,7 +250,7 @@ def test_a_backend_that_cannot_compute_here_is_refused(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     assert problems(tmp_path, content) == [f"F:1: {message}"]
-    monkeypatch.setattr("topoevo.experiment.contradictions.obstacle", lambda name: None)
+    monkeypatch.setattr("topoevo.experiment.contradictions.surroundings.obstacle", lambda name: None)
     params = load(tmp_path, content)
     assert params.kernel_name == ("torch_cuda" if "cuda" in content else "torch")
     found = problems(tmp_path, "use_torch: true\nkernel: reference\n")
@@ -408,6 +408,8 @@ def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path, mon
         ),
         ({"pruning_stages": 4, "pruning_stop": 0.5}, ["pruning_stages", "pruning_stop"]),
         ({"pruning_stages": 4, "pruning": "magnitude", "max_connections": 9}, []),
+        ({"max_connection_epochs": 90}, ["max_connection_epochs"]),
+        ({"max_connection_epochs": 90, "max_connections": 9}, []),
         ({"migration_every": 3}, ["migration_every"]),
         ({"migration_every": 3, "num_islands": 2}, []),
         ({"front_connections": (9, 30), "migration_every": 3, "pruning": "fisher"}, []),
@@ -663,3 +665,20 @@ def test_a_name_with_half_a_surrogate_pair_is_told(tmp_path) -> None:
         load_params(path, {})
     str(told.value).encode()
     assert "activations" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"num_epochs": 40}, 40),
+        ({"num_epochs": 40, "max_connections": 300}, 40),
+        ({"num_epochs": 40, "max_connections": 300, "max_connection_epochs": 12000}, 40),
+        ({"num_epochs": 40, "max_connections": 100, "max_connection_epochs": 12000}, 40),
+        ({"num_epochs": 40, "max_connections": 500, "max_connection_epochs": 12000}, 24),
+        ({"num_epochs": 40, "max_connections": 90_000, "max_connection_epochs": 12000}, 1),
+        ({"num_epochs": 40, "front_connections": (100, 600), "max_connection_epochs": 12000, "pruning": "fisher"}, 20),
+        ({"num_epochs": 40, "max_connections": 500, "max_connection_epochs": 12000, "num_generations": 0}, 40),
+    ],
+)
+def test_children_of_large_networks_are_trained_for_fewer_epochs(values: dict[str, object], expected: int) -> None:
+    assert load_params(None, values).epochs_of_children == expected

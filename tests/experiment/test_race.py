@@ -24,7 +24,7 @@ from topoevo.experiment.journal import Journal, Place
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import load_params
 from topoevo.experiment.problem import Leg
-from topoevo.experiment.race import Race
+from topoevo.experiment.race import Race, saving_of
 from topoevo.experiment.workers import Workers
 from topoevo.network import compile_network
 from topoevo.seeds import Stream, generator
@@ -240,7 +240,7 @@ def test_an_elite_that_is_yet_to_be_pruned_is_trained_and_others_are_kept() -> N
     assert again.reward == first.reward
 
 
-def test_steps_after_a_divergence_are_saved() -> None:
+def test_steps_after_a_divergence_are_not_taken() -> None:
     # The product of two layers of weights soon leaves the range of single precision.
     wild = {"optimizer": "sgd", "lr": 1e13, "lr_spread": 1, "weight_averaging": 0.0}
     params = params_of(**{**PLAIN, **wild, "hidden_layers": (8,), "activations": ("linear",)})
@@ -258,6 +258,21 @@ def test_steps_after_a_divergence_are_saved() -> None:
     assert 1 < num_taken < shared.epochs.size // 2
     assert whole.failure == part.failure is not None and part.memory is None
     assert whole.num_saved == part.num_saved == shared.epochs.size - num_taken
+
+
+def test_what_a_divergence_leaves_out_is_no_saving() -> None:
+    params = params_of()
+    whole = Evaluation(-1.0, -1.0, None, None, 0.0)
+    stopped = dataclasses.replace(whole, rung=0, num_saved=75)
+    diverged = Evaluation.failed("it went wrong", 0.0, num_saved=90)
+    # The first two are elites, who are not trained in later generations.
+    evaluations = [whole, whole, stopped, diverged, dataclasses.replace(diverged, rung=1, num_saved=40)]
+    assert saving_of(params, 0, evaluations, num_steps=100) == Saving(500 - 90 - 40, 75)
+    later = saving_of(params, 1, evaluations, num_steps=100)
+    assert later == Saving(300 - 90 - 40, 75)
+    assert later.share == 75 / 170
+    assert saving_of(params, 0, [diverged], num_steps=90) == Saving(0, 0)
+    assert Saving(0, 0).share is None
 
 
 def test_elites_do_not_race() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from topoevo.activations import ACTIVATIONS
 from topoevo.errors import GenomeError
-from topoevo.genome import CONNECTION_DTYPE, NODE_DTYPE, Genome, InnovationTracker, Role
+from topoevo.genome import CONNECTION_DTYPE, NODE_DTYPE, Genome, InnovationTracker, Role, minimal_genome
 from topoevo.genome.genes import CONNECTION_LAYOUT, NODE_LAYOUT, UNSET
 
 SEEDS = range(12)
@@ -19,7 +19,7 @@ SEEDS = range(12)
 def hand_made() -> tuple[Genome, InnovationTracker]:
     """Inputs 0 and 1, bias 2, output 3, hidden 4 in the split connection 0 → 3; 1 → 3 and 2 → 3 beside."""
     tracker = InnovationTracker()
-    genome = Genome.minimal(2, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0), bias=True)
+    genome = minimal_genome(2, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0), bias=True)
     genome = genome.with_weights(np.array([0.5, -0.25, 2.0], np.float32))
     return genome.split(0, tracker=tracker, activation="tanh"), tracker
 
@@ -39,7 +39,7 @@ def rows(genome: Genome) -> list[tuple[int, int, int, float, bool]]:
 
 def test_minimal_numbers_inputs_then_bias_then_outputs() -> None:
     tracker = InnovationTracker()
-    genome = Genome.minimal(
+    genome = minimal_genome(
         3, 2, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0), bias=True, output_activation="tanh"
     )
     assert genome.nodes["id"].tolist() == [0, 1, 2, 3, 4, 5]
@@ -56,7 +56,7 @@ def test_minimal_numbers_inputs_then_bias_then_outputs() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_minimal_has_at_least_one_connection(seed: int) -> None:
-    genome = Genome.minimal(4, 3, p_enabled=0.0, tracker=InnovationTracker(), rng=np.random.default_rng(seed))
+    genome = minimal_genome(4, 3, p_enabled=0.0, tracker=InnovationTracker(), rng=np.random.default_rng(seed))
     assert len(genome.connections) == 1
     genome.validate()
 
@@ -64,7 +64,7 @@ def test_minimal_has_at_least_one_connection(seed: int) -> None:
 def test_minimal_shares_numbers_for_the_same_pair() -> None:
     tracker = InnovationTracker()
     rng = np.random.default_rng(3)
-    genomes = [Genome.minimal(4, 3, p_enabled=0.5, tracker=tracker, rng=rng, bias=True) for _ in range(30)]
+    genomes = [minimal_genome(4, 3, p_enabled=0.5, tracker=tracker, rng=rng, bias=True) for _ in range(30)]
     number_of: dict[tuple[int, int], int] = {}
     for genome in genomes:
         for innovation, source, target, _, _ in rows(genome):
@@ -90,7 +90,7 @@ def test_split_disables_the_connection_and_keeps_its_weight_behind_the_node() ->
 
 def test_split_of_an_unset_connection_leaves_both_unset() -> None:
     tracker = InnovationTracker()
-    genome = Genome.minimal(1, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0))
+    genome = minimal_genome(1, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0))
     assert np.isnan(genome.split(0, tracker=tracker).connections["weight"][1:]).all()
 
 

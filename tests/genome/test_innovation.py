@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import Genome, InnovationTracker, minimal_genome
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_second_split_in_the_same_genome_gets_a_second_node(tracker: Innovatio
 
 def test_siblings_share_and_generations_do_not() -> None:
     tracker = InnovationTracker()
-    parent = Genome.minimal(2, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0))
+    parent = minimal_genome(2, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0))
     tracker.start_generation()
     one = parent.split(0, tracker=tracker).connect(1, 3, tracker=tracker)
     other = parent.split(1, tracker=tracker).split(0, tracker=tracker).connect(1, 3, tracker=tracker)
@@ -79,7 +79,7 @@ def test_reserved_nodes_are_never_handed_out_again(tracker: InnovationTracker) -
 
 def test_a_removed_half_of_a_split_comes_back_with_its_number() -> None:
     tracker = InnovationTracker()
-    parent = Genome.minimal(1, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0))
+    parent = minimal_genome(1, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0))
     tracker.start_generation()
     one = parent.split(0, tracker=tracker)
     removed = int(one.connections["innovation"][1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from topoevo.kernels import Batches, Optimization, UpdateRule
-from topoevo.kernels.base import learning_rate
+from topoevo.kernels.optimization import learning_rate
 
 
 @pytest.mark.parametrize(("num_samples", "batch_size"), [(10, 3), (9, 3), (5, 1), (4, 4), (3, 100), (1, 1)])

@@ -7,7 +7,8 @@ import pytest
 
 from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
 from topoevo.kernels import Loss, OptimizerState, Plasticity, load_kernel
-from topoevo.kernels.base import Batches, mean_scores
+from topoevo.kernels.batches import Batches
+from topoevo.kernels.loss import mean_scores
 from topoevo.learning.optimizers import make_optimization
 from topoevo.network import Network
 

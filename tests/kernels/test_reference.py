@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from topoevo.kernels import Batches, Loss, Optimization, OptimizerState, Plasticity, UpdateRule
-from topoevo.kernels.base import mean_scores
+from topoevo.kernels.loss import mean_scores
 from topoevo.learning.optimizers import make_optimization
 
 

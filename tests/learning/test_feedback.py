@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import kstest
 
 from topoevo.activations import ACTIVATIONS_BY_CODE
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import InnovationTracker, minimal_genome
 from topoevo.kernels import Loss
 from topoevo.learning import LEARNING_RULES
 from topoevo.learning.initialization import WEIGHT_INITS
@@ -39,7 +39,7 @@ def feedback(name: str, network: Network, *, seed: int = 0, weight_init: str = "
 def family(make_operator) -> list[Network]:
     """Return a network and its descendants, each one mutation further."""
     tracker, rng = InnovationTracker(), np.random.default_rng(0)
-    genome = Genome.minimal(5, 3, p_enabled=1.0, tracker=tracker, rng=rng, bias=True)
+    genome = minimal_genome(5, 3, p_enabled=1.0, tracker=tracker, rng=rng, bias=True)
     networks = []
     for name in ["add_node"] * 6 + ["add_connection"] * 6 + ["add_node", "add_connection", "remove_connection"] * 5:
         genome = make_operator(name, output_connections=True, bias=True)(genome, tracker, rng) or genome

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import InnovationTracker, minimal_genome
 from topoevo.learning.initialization import WEIGHT_INITS, initial_weights
 from topoevo.network import Network, compile_network
 
@@ -15,7 +15,7 @@ from topoevo.network import Network, compile_network
 def network() -> Network:
     """Return 400 inputs, 3 outputs, a bias: fan-ins of about 40, and a hidden node of fan-in 1 before every output."""
     tracker, rng = InnovationTracker(), np.random.default_rng(0)
-    genome = Genome.minimal(400, 3, p_enabled=0.1, tracker=tracker, rng=rng, bias=True)
+    genome = minimal_genome(400, 3, p_enabled=0.1, tracker=tracker, rng=rng, bias=True)
     for innovation in genome.connections["innovation"][:30].tolist():
         if (
             genome.connections["source"][np.searchsorted(genome.connections["innovation"], innovation)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from topoevo.kernels import Batches, Loss, Schedule, UpdateRule
-from topoevo.kernels.base import learning_rate
+from topoevo.kernels.optimization import learning_rate
 from topoevo.learning import LEARNING_RULES
 from topoevo.learning.optimizers import FINAL_RATIO, LR_SCHEDULES, OPTIMIZERS, WITH_MOMENTUM, make_optimization
 

@@ -11,7 +11,7 @@ import pytest
 from topoevo.evolution import Evaluation, Individual, Population
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Champion, Failure, GenerationRecord, Outcome, TaskScore
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import InnovationTracker, minimal_genome
 from topoevo.seeds import Stream
 from topoevo.tasks.task import Samples, Task
 
@@ -19,7 +19,7 @@ from topoevo.tasks.task import Samples, Task
 def make_genome(seed=0, *, num_inputs=6, num_outputs=3, bias=True, num_splits=4, p_enabled=0.5):
     rng = np.random.default_rng(seed)
     tracker = InnovationTracker()
-    genome = Genome.minimal(num_inputs, num_outputs, p_enabled=p_enabled, tracker=tracker, rng=rng, bias=bias)
+    genome = minimal_genome(num_inputs, num_outputs, p_enabled=p_enabled, tracker=tracker, rng=rng, bias=bias)
     for name in ("relu", "tanh", "sine", "gaussian", "abs", "sigmoid")[:num_splits]:
         enabled = genome.connections[genome.connections["enabled"]]
         genome = genome.split(int(rng.choice(enabled["innovation"])), tracker=tracker, activation=name, bias=bias)

@@ -178,12 +178,13 @@ def with_front(record, front, **fields):
 
 def test_measures_of_fronts_and_operators(script, genome_of) -> None:
     front = make_front(genome_of)
-    credits = {"add_node": Credit(8, 2), "grow_node": Credit()}
+    credits = {"add_node": Credit(8, 2, 6.0), "grow_node": Credit()}
     found = measures_of(with_front(script([]).record(2), front, credits=credits, probabilities={"grow_node": 0.4}))
     assert found["front/hypervolume"] == front.hypervolume > 0
     assert {name: value for name, value in found.items() if name.startswith("operators/") and value is not None} == {
         "operators/add_node_children": 8,
         "operators/add_node_improved": 0.25,
+        "operators/add_node_rank": 0.75,
         "operators/grow_node_children": 0,
         "operators/grow_node_probability": 0.4,
     }
@@ -197,15 +198,15 @@ def test_a_line_says_how_many_sizes_are_better(script, genome_of) -> None:
 
 
 def test_the_end_shows_the_best_of_each_size_and_what_came_of_mutations(genome_of) -> None:
-    standings = {"grow_connection": Standing(0.25, Credit(30, 12)), "add_node": Standing(0.75)}
+    standings = {"grow_connection": Standing(0.25, Credit(30, 12, 16.5)), "add_node": Standing(0.75)}
     outcome = Outcome("finished", "", 3, 30, 1.0, "", None, front=make_front(genome_of), standings=standings)
     blind = load_params(None, {})
     assert [title for title, _ in end_tables(outcome, blind)] == ["Best of each size"]
     informed = load_params(None, {"p_grow_connection": 1, "adapt_probabilities": "pursuit"})
     lines = summary(outcome, None, informed)
-    assert "  operator         children  improved  probability" in lines
-    assert "  grow_connection        30    40.0 %        0.250" in lines
-    assert "  add_node                0         -        0.750" in lines
+    assert "  operator         children  improved  rank  probability" in lines
+    assert "  grow_connection        30    40.0 %  0.55        0.250" in lines
+    assert "  add_node                0         -     -        0.750" in lines
     (header,) = [line for line in lines if "test accuracy" in line]
     rows = lines[lines.index(header) + 1 :][:3]
     assert [row.split()[0] for row in rows] == ["10", "20", "30"]

@@ -13,7 +13,7 @@ import pytest
 
 from topoevo.activations import ACTIVATIONS
 from topoevo.errors import NetworkFileError
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import InnovationTracker, minimal_genome
 from topoevo.reporting import picture_graphviz
 from topoevo.reporting.network_file import NetworkFile
 from topoevo.reporting.picture_layout import lay_out
@@ -53,7 +53,7 @@ def paths(tmp_path):
 def large_genome(num_connections, *, num_inputs=256, num_outputs=10, seed=0):
     rng = np.random.default_rng(seed)
     tracker = InnovationTracker()
-    genome = Genome.minimal(num_inputs, num_outputs, p_enabled=0.05, tracker=tracker, rng=rng, bias=True)
+    genome = minimal_genome(num_inputs, num_outputs, p_enabled=0.05, tracker=tracker, rng=rng, bias=True)
     while genome.complexity.connections < num_connections:
         enabled = genome.connections[genome.connections["enabled"] & (genome.connections["source"] != num_inputs)]
         name = str(rng.choice(list(ACTIVATIONS)))
@@ -128,9 +128,9 @@ def test_everything_lies_inside_the_picture(genome):
 
 def test_odd_genomes_are_drawn(tmp_path, engine):
     rng = np.random.default_rng(0)
-    single = Genome.minimal(1, 1, p_enabled=1, tracker=InnovationTracker(), rng=rng)
+    single = minimal_genome(1, 1, p_enabled=1, tracker=InnovationTracker(), rng=rng)
     empty = single.without_connection(0)
-    wide = Genome.minimal(1, 300, p_enabled=0.9, tracker=InnovationTracker(), rng=rng)
+    wide = minimal_genome(1, 300, p_enabled=0.9, tracker=InnovationTracker(), rng=rng)
     zero = single.with_weights(np.zeros(1, np.float32))
     for number, genome in enumerate((single, empty, wide, zero)):
         draw_network(genome, tmp_path / f"{number}.svg", tmp_path / f"{number}.png", title="odd")

@@ -10,7 +10,7 @@ from topoevo.experiment.idle import find_idle
 from topoevo.experiment.params import load_params
 
 ABLATION = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "ablation.py"))
-GIVEN = argparse.Namespace(max_connections=300, num_generations=30, data_dir=None)
+GIVEN = argparse.Namespace(max_connections=300, num_generations=24, population_size=24, data_dir=None)
 
 
 def params_of(change: str):

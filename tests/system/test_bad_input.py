@@ -7,9 +7,9 @@ import gzip
 import numpy as np
 import pytest
 
-from .conftest import PARAMS, TINY, everything_below
+from .conftest import BLIND, PARAMS, TINY, everything_below
 
-DIGITS, TABLE = PARAMS / "digits-quick.yaml", PARAMS / "table.yaml"
+TABLE = PARAMS / "table.yaml"
 GOOD_ROWS = [f"{i},{-i},{'ab'[i % 2]}" for i in range(30)]
 
 
@@ -75,7 +75,7 @@ def test_everything_wrong_in_a_file_and_in_flags_is_one_message(programs):
     ids=lambda value: " ".join(value)[:40],
 )
 def test_a_wrong_flag(programs, words, expected):
-    words = words if words[0].endswith(".yaml") or words[0] == "--resume" else (DIGITS, *words)
+    words = words if words[0].endswith(".yaml") or words[0] == "--resume" else (BLIND, *words)
     message = refuse(programs, *words)
     assert all(word in message for word in expected), message
 
@@ -118,19 +118,19 @@ def test_corrupt_image_files(programs):
 def test_the_folder_of_a_run_is_kept(programs):
     (programs.folder / "run").mkdir()
     (programs.folder / "run" / "params.yaml").write_text("seed: 1\n")
-    message = refuse(programs, DIGITS, "--out_dir", "run")
+    message = refuse(programs, BLIND, "--out_dir", "run")
     assert "out_dir" in message and "overwrite_output" in message
     (programs.folder / "mine").mkdir()
     (programs.folder / "mine" / "thesis.tex").write_text("years of work")
-    assert "mine" in refuse(programs, DIGITS, "--out_dir", "mine", "--overwrite_output")
+    assert "mine" in refuse(programs, BLIND, "--out_dir", "mine", "--overwrite_output")
 
 
 def test_a_file_in_the_way(programs):
     (programs.folder / "file").write_text("")
-    assert "file" in refuse(programs, DIGITS, "--out_dir", "file")
-    assert "file" in refuse(programs, DIGITS, "--out_dir", "file/run")
+    assert "file" in refuse(programs, BLIND, "--out_dir", "file")
+    assert "file" in refuse(programs, BLIND, "--out_dir", "file/run")
     (programs.folder / "logs").write_text("")
-    assert "logs" in refuse(programs, DIGITS)
+    assert "logs" in refuse(programs, BLIND)
 
 
 def test_problems_with_folder_data_and_sizes_come_together(programs):
@@ -140,7 +140,7 @@ def test_problems_with_folder_data_and_sizes_come_together(programs):
 
 
 def test_a_diverging_individual_does_not_end_a_run_but_a_whole_generation_does(programs):
-    done = programs.wlnn(DIGITS, *TINY, "--num_generations", 2, "--lr", "1e38", "--out_dir", "run", expect=1)
+    done = programs.wlnn(BLIND, *TINY, "--num_generations", 2, "--lr", "1e38", "--out_dir", "run", expect=1)
     assert "Traceback" not in done.err and "all 10 individuals failed" in done.out
     reasons = (programs.folder / "run" / "failures.jsonl").read_text().splitlines()
     assert len(reasons) == 10
@@ -165,7 +165,7 @@ def edit(run, old, new):
 def test_a_run_that_cannot_go_on(shared_run, programs, name):
     import shutil
 
-    run, _ = shared_run("small", DIGITS, *TINY, "--num_generations", 1)
+    run, _ = shared_run("small", BLIND, *TINY, "--num_generations", 1)
     shutil.copytree(run, programs.folder / "run")
     BROKEN_RUNS[name](programs.folder / "run")
     refuse(programs, "--resume", "run", "--num_generations", 2)

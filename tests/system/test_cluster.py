@@ -10,10 +10,10 @@ import yaml
 from topoevo.cli import main
 from topoevo.reporting.run_directory import RunDirectory
 
-from .conftest import PARAMS, read_json, read_metrics
+from .conftest import BLIND, read_json, read_metrics
 
 TINY = (
-    PARAMS / "digits-quick.yaml", "--population_size", "8", "--tournament_size", "2", "--num_epochs", "1",
+    BLIND, "--population_size", "8", "--tournament_size", "2", "--num_epochs", "1",
     "--num_samples", "64",
 )  # fmt: skip
 

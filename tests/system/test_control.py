@@ -14,9 +14,9 @@ import time
 
 import pytest
 
-from .conftest import PARAMS, TINY, everything_below, read_json, user_environment
+from .conftest import BLIND, TINY, everything_below, read_json, user_environment
 
-RUN = (PARAMS / "digits-quick.yaml", *TINY, "--num_generations", 2, "--num_workers", 1)
+RUN = (BLIND, *TINY, "--num_generations", 2, "--num_workers", 1)
 CONTROLS = ("--control", "random", "--num_controls", 3)
 FILES = {"controls-random.svg", "controls-random.png", "controls-random.csv", "controls-random.json"}
 

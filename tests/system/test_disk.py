@@ -19,9 +19,9 @@ from topoevo.cli import main
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.reporting.files import FilesObserver
 
-from .conftest import PARAMS, read_json, read_metrics, user_environment
+from .conftest import BLIND, PARAMS, read_json, read_metrics, user_environment
 
-TINY = ("wlnn", str(PARAMS / "digits-quick.yaml"), "--population_size", "6", "--tournament_size", "2")
+TINY = ("wlnn", str(BLIND), "--population_size", "6", "--tournament_size", "2")
 TINY += ("--num_epochs", "1", "--num_samples", "100", "--num_generations", "3", "--num_workers", "1")
 TINY += ("--save_networks_every", "2", "--checkpoint_every", "1", "--out_dir")
 TRAINING = ("wlnn", str(PARAMS / "no-evolution" / "digits-mlp.yaml"), "--hidden_layers", "4", "--num_epochs", "3")

@@ -19,7 +19,7 @@ from PIL import Image
 
 from topoevo import load_network
 from topoevo.cli import main
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import InnovationTracker, minimal_genome
 from topoevo.reporting.network_file import write_network
 from topoevo.reporting.out_file import write_out
 from topoevo.rollouts import RolloutError, roll_out
@@ -34,7 +34,7 @@ ENVIRONMENTS = ("CartPoleSwingUp", "Snake", "CartPole-v1", "Pendulum-v1")
 
 def make_genome(environment, seed=0):
     rng = np.random.default_rng(seed)
-    genome = Genome.minimal(
+    genome = minimal_genome(
         environment.num_inputs, environment.num_outputs, p_enabled=1.0, tracker=InnovationTracker(), rng=rng, bias=True
     )
     return genome.with_weights(rng.normal(size=len(genome.connections)).astype(np.float32))

@@ -13,7 +13,7 @@ import pytest
 from topoevo import load_network
 from topoevo.cli import main
 from topoevo.experiment.report import AGNOSTIC_CONDITIONS
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import InnovationTracker, minimal_genome
 from topoevo.reporting.out_file import write_out
 from topoevo.reporting.report import report_lines
 from topoevo.reporting.run_directory import RunDirectory
@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
     swing = ("--env_name", "CartPoleSwingUp", "--p_initial_connection_enabled", "1", "--num_trials", "2")
     assert main(["wann", *swing, *RUN, "--num_confirmation_trials", "3", "--out_dir", str(folder / "swing")]) == 0
     rng = np.random.default_rng(0)
-    genome = Genome.minimal(5, 1, p_enabled=1.0, tracker=InnovationTracker(), rng=rng, bias=True)
+    genome = minimal_genome(5, 1, p_enabled=1.0, tracker=InnovationTracker(), rng=rng, bias=True)
     write_out(folder / "small.out", genome)
     return folder
 
@@ -138,7 +138,7 @@ def test_networks_that_were_not_trained_have_no_controls(folder, capsys):
 
 def test_a_published_file_has_the_inputs_and_outputs_of_the_environment(capsys, tmp_path):
     # The last input is connected to nothing: by itself, the file does not say that it is one.
-    genome = Genome.minimal(5, 1, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0))
+    genome = minimal_genome(5, 1, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0))
     write_out(tmp_path / "open.out", genome.without_connection(int(genome.connections["innovation"][-1])))
     acting = (tmp_path / "open.out", "--env_name", "CartPoleSwingUp")
     found = reported(capsys, *acting, *QUICK, "--no_tuning", "--no_plot")

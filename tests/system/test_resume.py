@@ -15,7 +15,7 @@ import pytest
 
 from topoevo.reporting.event_files import read_events
 
-from .conftest import PARAMS, read_json, read_metrics
+from .conftest import BLIND, PARAMS, read_json, read_metrics
 from .lives import Nursery
 
 TINY = ("--population_size", "10", "--tournament_size", "3", "--num_epochs", "1", "--num_workers", "2")
@@ -23,11 +23,19 @@ TINY = ("--population_size", "10", "--tournament_size", "3", "--num_epochs", "1"
 KINDS = {
     "samples": (
         (
-            "wlnn", PARAMS / "digits-quick.yaml", *TINY, "--num_samples", "64", "--checkpoint_every", "1",
+            "wlnn", BLIND, *TINY, "--num_samples", "64", "--checkpoint_every", "1",
             "--inherit_weights", "--validation_ratio", "0.1", "--p_change_activation", "0.3", "--activations", "relu",
             "tanh", "--num_newcomers", "2", "--final_epochs", "2", "--test_every", "3",
         ),
         {"fail": 4, "journal_at_once": True},
+        "--num_generations",
+    ),
+    "informed": (
+        (
+            "wlnn", PARAMS / "digits-quick.yaml", *TINY, "--num_samples", "64", "--checkpoint_every", "1",
+            "--initial_epochs", "2", "--final_epochs", "2", "--max_connections", "40",
+        ),
+        {"journal_at_once": True},
         "--num_generations",
     ),
     "shared weights": (

@@ -15,11 +15,11 @@ import pytest
 from topoevo.cli import main
 
 from . import oracle
-from .conftest import PARAMS, REPOSITORY, TINY, Programs, read_json, read_metrics, user_environment
+from .conftest import BLIND, PARAMS, REPOSITORY, TINY, Programs, read_json, read_metrics, user_environment
 
 ALL = " ".join(oracle.ACTIVATIONS).split()
 #: Four generations with every activation; all comparisons below are with this run.
-BASE = (PARAMS / "digits-quick.yaml", *TINY, "--checkpoint_every", "1", "--num_mutations_per_generation", "8")
+BASE = (BLIND, *TINY, "--checkpoint_every", "1", "--num_mutations_per_generation", "8")
 BASE += ("--p_change_activation", "0.3", "--p_add_node", "0.4", "--activations", *ALL)
 RULES = ("backprop", "feedback_alignment", "hebbian", "last_layer")
 IMAGES = {f"mnist-{rule}{which}": "mnist" for rule in RULES for which in ("", "-best")}
@@ -42,7 +42,7 @@ def test_every_shipped_file_is_run_here():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["digits-backprop", "sine-backprop"])
+@pytest.mark.parametrize("name", ["digits-quick", "digits-backprop", "sine-backprop"])
 def test_a_shipped_file_runs(programs, name):
     done = programs.wlnn(PARAMS / f"{name}.yaml", *TINY, "--num_generations", 2)
     (run,) = (programs.folder / "logs").iterdir()
@@ -251,7 +251,7 @@ def test_signals_end_a_run_that_can_go_on(programs):
 
     ``checkpoint_every`` is left as it is in the file: a signal writes a checkpoint whatever it says.
     """
-    words = (PARAMS / "digits-quick.yaml", *TINY, "--out_dir", "run")
+    words = (BLIND, *TINY, "--out_dir", "run")
     process = start(programs, *words, "--num_generations", 500)
     digests, err = interrupt(process, signal.SIGINT)
     run = programs.folder / "run"
@@ -273,7 +273,7 @@ def test_signals_end_a_run_that_can_go_on(programs):
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.1, 0.3, 0.6, 1.0, 1.5, 2.0])
 def test_a_signal_during_the_start_leaves_no_traceback(programs, delay):
-    process = start(programs, PARAMS / "digits-quick.yaml", *TINY, "--num_generations", 500)
+    process = start(programs, BLIND, *TINY, "--num_generations", 500)
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

@@ -15,12 +15,11 @@ import pytest
 
 from topoevo.experiment.backends import CLUSTERS
 
-from .conftest import PARAMS, read_json
+from .conftest import BLIND, PARAMS, read_json
 from .lives import MARK, Life
 
-QUICK = PARAMS / "digits-quick.yaml"
 TINY = ("--population_size", "8", "--tournament_size", "3", "--num_epochs", "1", "--num_samples", "64")
-RUN = ("wlnn", QUICK, *TINY, "--num_generations", "2", "--checkpoint_every", "1", "--out_dir", "run")
+RUN = ("wlnn", BLIND, *TINY, "--num_generations", "2", "--checkpoint_every", "1", "--out_dir", "run")
 MLP = (
     "wlnn",
     PARAMS / "no-evolution" / "digits-mlp.yaml",
@@ -34,7 +33,7 @@ MLP = (
 #: An evaluation takes minutes.
 ENDLESS = (
     "wlnn",
-    QUICK,
+    BLIND,
     "--population_size",
     "8",
     "--tournament_size",

@@ -114,3 +114,48 @@ def test_a_network_for_each_of_several_sizes(programs):
         assert graph.graph["complexity"]["connections"] <= size
     header, *rows = (programs.folder / "run" / "front" / "front.csv").read_text().splitlines()
     assert header.startswith("size,connections,biases") and len(rows) == 2
+
+
+def clusters(num_rows, kinds="xy"):
+    rng = np.random.default_rng(4)
+    return [[*np.round(rng.normal(0, 1, 3), 3), kinds[row % len(kinds)]] for row in range(num_rows)]
+
+
+SMALLEST = (
+    PARAMS / "table-smallest.yaml", "--dataset", "my table.csv", "--num_generations", 2, "--population_size", 6,
+    "--num_epochs", 3, "--initial_epochs", 3, "--out_dir", "run",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "expected"),
+    [
+        (clusters(5), (), "has 5 row(s), needs at least 10"),
+        (clusters(40, "x"), (), "all targets are of one class"),
+        ([*clusters(40), ["", "nan", 1, "x"]], (), "2 cell(s) hold no finite number"),
+        (clusters(40), ("--max_connections", 0), "--max_connections: 0 is not allowed, must be at least 1"),
+        (clusters(40), ("--max_connections", 10**9), "a network may have at most 500000"),
+        (clusters(40), ("--initial_hidden_nodes", 9, 9000), "[9, 9000] makes up to 40536000 connections"),
+    ],
+)
+def test_what_no_network_can_be_found_for_is_one_message(programs, rows, words, expected):
+    write(programs.folder / "my table.csv", ["a", "b", "c", "kind"], rows)
+    done = programs.wlnn(*SMALLEST, *words, expect=2)
+    assert expected in done.err and len(done.err.splitlines()) == 1
+    assert not (programs.folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "size"),
+    [
+        (clusters(11), (), 40),
+        ([[1, 1, 1, row[-1]] for row in clusters(40)], (), 40),
+        (clusters(40, "abcdef"), ("--max_connections", 1), 1),
+    ],
+    ids=["11 rows", "constant columns", "fewer connections than outputs"],
+)
+def test_little_to_go_by_is_no_failure(programs, rows, words, size):
+    write(programs.folder / "my table.csv", ["a", "b", "c", "kind"], rows)
+    done = programs.wlnn(*SMALLEST, *words)
+    assert read_json(programs.folder / "run" / "result.json")["champion"]["connections"] <= size
+    assert done.err == ""

@@ -61,7 +61,7 @@ def test_a_program_that_is_killed_leaves_no_workers_and_no_files(tmp_path):
             """
             import os, signal, sys, time
             import numpy as np
-            from topoevo.genome import Genome, InnovationTracker
+            from topoevo.genome import InnovationTracker, minimal_genome
             from topoevo.experiment.workers import Workers
 
             class Shared:
@@ -73,7 +73,7 @@ def test_a_program_that_is_killed_leaves_no_workers_and_no_files(tmp_path):
                 def evaluate(self, genome, shared, **address): time.sleep(600)
 
             rng = np.random.default_rng(0)
-            genome = Genome.minimal(2, 1, p_enabled=1.0, tracker=InnovationTracker(), rng=rng)
+            genome = minimal_genome(2, 1, p_enabled=1.0, tracker=InnovationTracker(), rng=rng)
             with Workers(2, "loky") as workers:
                 workers.evaluate(Sleeping(), [genome] * 4, Shared(), generation=0)
             """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from topoevo.genome import Genome, InnovationTracker, Role
+from topoevo.genome import Genome, InnovationTracker, Role, minimal_genome
 from topoevo.variation.add_connection import AddConnection, draw_open_pair
 
 
@@ -65,7 +65,7 @@ def test_pairs_of_a_large_graph_are_legal_and_exhaustive(evolve, seed: int) -> N
 
 def test_a_disabled_pair_is_legal_and_enabled_again() -> None:
     tracker = InnovationTracker()
-    genome = Genome.minimal(1, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0))
+    genome = minimal_genome(1, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0))
     genome = genome.split(0, tracker=tracker)
     assert legal_pairs(genome, output_connections=True) == {(0, 1)}
     operator = AddConnection(output_connections=True)
@@ -97,7 +97,7 @@ def test_a_graph_is_completed_and_then_answers_none(evolve, seed: int, output_co
 
 
 def test_without_hidden_nodes_and_outputs_there_is_no_place() -> None:
-    genome = Genome.minimal(2, 2, p_enabled=0.0, tracker=InnovationTracker(), rng=np.random.default_rng(0))
+    genome = minimal_genome(2, 2, p_enabled=0.0, tracker=InnovationTracker(), rng=np.random.default_rng(0))
     assert draw_legal_pair(genome, np.random.default_rng(0), output_connections=False) is None
     assert draw_legal_pair(genome, np.random.default_rng(0), output_connections=True) is not None
 
@@ -117,7 +117,7 @@ def test_the_weight_of_a_new_connection(evolve, weight: str, unset: bool) -> Non
 def test_max_connections_is_reached_and_not_passed() -> None:
     tracker = InnovationTracker()
     rng = np.random.default_rng(0)
-    genome = Genome.minimal(4, 4, p_enabled=0.0, tracker=tracker, rng=rng, bias=True)
+    genome = minimal_genome(4, 4, p_enabled=0.0, tracker=tracker, rng=rng, bias=True)
     operator = AddConnection(output_connections=True, max_connections=6)
     for _ in range(30):
         genome = operator(genome, tracker, rng) or genome

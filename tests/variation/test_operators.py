@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import chisquare
 
 from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
-from topoevo.genome import Genome, InnovationTracker, Role
+from topoevo.genome import Genome, InnovationTracker, Role, minimal_genome
 from topoevo.variation.add_node import AddNode
 from topoevo.variation.change_activation import ChangeActivation
 from topoevo.variation.enable_connection import EnableConnection
@@ -57,7 +57,7 @@ def test_add_node_splits_evenly_and_draws_activations_evenly(evolve, bias: bool)
 
 def test_add_node_has_no_place_without_an_enabled_connection() -> None:
     tracker = InnovationTracker()
-    genome = Genome.minimal(1, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0), bias=True)
+    genome = minimal_genome(1, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0), bias=True)
     connections = genome.connections.copy()
     connections["enabled"][connections["source"] == 0] = False
     assert AddNode()(Genome(genome.nodes, connections), tracker, np.random.default_rng(0)) is None
@@ -68,7 +68,7 @@ def test_add_node_has_no_place_without_an_enabled_connection() -> None:
 )
 def test_add_node_keeps_max_connections_unless_training_prunes(limit: int | None, pruning: str, reached: int) -> None:
     tracker, rng = InnovationTracker(), np.random.default_rng(0)
-    genome = Genome.minimal(1, 1, p_enabled=1.0, tracker=tracker, rng=rng)
+    genome = minimal_genome(1, 1, p_enabled=1.0, tracker=tracker, rng=rng)
     operator = AddNode(max_connections=limit, pruning=pruning)
     for _ in range(12):
         genome = operator(genome, tracker, rng) or genome
@@ -103,7 +103,7 @@ def test_change_activation_with_one_name(evolve) -> None:
 
 
 def test_change_activation_without_hidden_nodes() -> None:
-    genome = Genome.minimal(2, 2, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0), bias=True)
+    genome = minimal_genome(2, 2, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0), bias=True)
     assert ChangeActivation(activations=tuple(ACTIVATIONS))(genome, fresh(), np.random.default_rng(0)) is None
 
 
@@ -136,7 +136,7 @@ def test_remove_connection_leaves_no_node_without_connections(evolve) -> None:
 
 def test_remove_connection_leaves_the_last_one() -> None:
     tracker, rng = InnovationTracker(), np.random.default_rng(0)
-    genome = Genome.minimal(3, 2, p_enabled=1.0, tracker=tracker, rng=rng, bias=True)
+    genome = minimal_genome(3, 2, p_enabled=1.0, tracker=tracker, rng=rng, bias=True)
     for _ in range(5):
         genome = RemoveConnection()(genome, tracker, rng)
     assert len(from_inputs(genome)) == 1
@@ -163,13 +163,13 @@ def test_enable_connection_draws_evenly_among_disabled_genes(evolve) -> None:
 
 
 def test_enable_connection_has_no_place_where_all_are_enabled() -> None:
-    genome = Genome.minimal(2, 2, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0))
+    genome = minimal_genome(2, 2, p_enabled=1.0, tracker=InnovationTracker(), rng=np.random.default_rng(0))
     assert EnableConnection()(genome, fresh(), np.random.default_rng(0)) is None
 
 
 def test_enable_connection_keeps_to_the_largest_number_of_connections() -> None:
     tracker = InnovationTracker()
-    genome = Genome.minimal(2, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0), bias=True)
+    genome = minimal_genome(2, 1, p_enabled=1.0, tracker=tracker, rng=np.random.default_rng(0), bias=True)
     for innovation in genome.connections["innovation"][[0, 2]].tolist():  # from an input, from the bias node
         genome = genome.split(innovation, tracker=tracker)
     disabled, size = genome.connections[~genome.enabled], len(from_inputs(genome))
@@ -194,7 +194,7 @@ def test_a_bias_that_evolves_is_connected_like_an_input(evolve) -> None:
     tracker = InnovationTracker()
     sizes = Counter()
     for _ in range(300):
-        genome = Genome.minimal(3, 4, p_enabled=0.25, tracker=tracker, rng=rng, bias=True, evolved_bias=True)
+        genome = minimal_genome(3, 4, p_enabled=0.25, tracker=tracker, rng=rng, bias=True, evolved_bias=True)
         sizes[genome.complexity.biases] += 1
     # 300 draws of 4 pairs with probability 1/4: 300 +- 15 biases.
     assert abs(sum(number * count for number, count in sizes.items()) - 300) < 60 and len(sizes) > 3

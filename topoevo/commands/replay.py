@@ -89,6 +89,7 @@ def _replay(found: Replayable, params: Params, task: Task | Environment, *, debu
         index=found.index,
         say=lambda text: print(text, flush=True),
         rung=None if found.recorded is None else found.recorded.rung,
+        moments=found.moments,
         debug=debug,
     )
     now = Recorded.of(evaluation)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.evolution.moments import Moments
 from topoevo.variation.evidence import Evidence
 
 
@@ -46,6 +47,11 @@ class Evaluation:
         Steps of learning that were not taken, since it was stopped or could lead nowhere.
     memory
         What goes on learning needs, where this is not the end of it; nobody but the evaluator looks into it.
+    sample_passes
+        Samples that went forwards and backwards through the network in learning, each counted as often as it did; under
+        rules that learn from scores alone those that went forwards.
+    moments
+        What the optimizer remembers, for those who inherit it; None if nobody does, or after a failure.
     """
 
     reward: float
@@ -59,24 +65,30 @@ class Evaluation:
     rung: int | None = None
     num_saved: int = 0
     memory: Mapping[str, Any] | None = None
+    sample_passes: int = 0
+    moments: Moments | None = None
 
     @staticmethod
-    def failed(reason: str, seconds: float, *, num_saved: int = 0) -> Evaluation:
+    def failed(reason: str, seconds: float, *, num_saved: int = 0, sample_passes: int = 0) -> Evaluation:
         """Return the evaluation of a genome that could not be evaluated.
 
         Parameters
         ----------
-        reason, seconds, num_saved
-            What went wrong, after which time, and the steps of learning that were not taken therefore.
+        reason, seconds, num_saved, sample_passes
+            What went wrong, after which time, the steps of learning that were not taken therefore, and the samples of
+            those that were.
         """
-        return Evaluation(-math.inf, -math.inf, None, None, seconds, reason, num_saved=num_saved)
+        return Evaluation(
+            -math.inf, -math.inf, None, None, seconds, reason, num_saved=num_saved, sample_passes=sample_passes
+        )
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         # Weights as plain bytes: three times as fast, for everyone in every generation.
         weights = None if self.weights is None else self.weights.astype(np.float32, copy=False).tobytes()
         removed = None if self.removed is None else self.removed.tobytes()
         scores = self.reward, self.best_reward, self.accuracy, self.seconds, self.failure
-        return _from_bytes, (weights, removed, self.evidence, self.rung, self.num_saved, self.memory, *scores)
+        counts = self.num_saved, self.memory, self.sample_passes, self.moments
+        return _from_bytes, (weights, removed, self.evidence, self.rung, *counts, *scores)
 
 
 def _from_bytes(
@@ -86,6 +98,8 @@ def _from_bytes(
     rung: int | None,
     num_saved: int,
     memory: Mapping[str, Any] | None,
+    sample_passes: int,
+    moments: Moments | None,
     reward: float,
     best_reward: float,
     accuracy: float | None,
@@ -95,4 +109,5 @@ def _from_bytes(
     """The evaluation whose arrays lay in memory like this, on a machine of the same kind."""
     array = None if weights is None else np.frombuffer(weights, np.float32)
     mask = None if removed is None else np.frombuffer(removed, np.bool_)
-    return Evaluation(reward, best_reward, accuracy, array, seconds, failure, mask, evidence, rung, num_saved, memory)
+    scores = reward, best_reward, accuracy, array, seconds, failure
+    return Evaluation(*scores, mask, evidence, rung, num_saved, memory, sample_passes, moments)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from topoevo.evolution.mutating import mutate
-from topoevo.genome import Genome, InnovationTracker
+from topoevo.genome import Genome, InnovationTracker, minimal_genome
 from topoevo.genome.dense import layered_genome
 from topoevo.variation import Mutation
 
@@ -42,7 +42,7 @@ class RandomNetworks:
     add_node
         The operator.
     bias, evolved_bias, output_activation, max_connections
-        See `Genome.minimal`.
+        See `minimal_genome`.
     """
 
     num_inputs: int
@@ -57,7 +57,7 @@ class RandomNetworks:
 
     def draw(self, tracker: InnovationTracker, rng: np.random.Generator) -> tuple[Genome, tuple[str, ...]]:
         """Return a random genome; see `Newcomers`."""
-        genome = Genome.minimal(
+        genome = minimal_genome(
             self.num_inputs,
             self.num_outputs,
             p_enabled=self.p_enabled,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.evolution.evaluation import Evaluation
+from topoevo.evolution.moments import Moments
 from topoevo.genome import Genome
 
 
@@ -37,6 +38,11 @@ class Individual:
         Generation in which its line of descent began, with a network that has no parents.
     parent_reward
         Reward for which the parent was chosen; None if there is no parent, or it has failed.
+    ancestor
+        Id of the first of its line of descent, who has no parents; None if it is that itself.
+    moments
+        What its parent's optimizer remembered, or its own in the generation before, with which its learning begins;
+        None if that is nothing.
     """
 
     id: int
@@ -47,6 +53,13 @@ class Individual:
     evaluation: Evaluation | None = None
     founded: int = 0
     parent_reward: float | None = None
+    ancestor: int | None = None
+    moments: Moments | None = None
+
+    @property
+    def line(self) -> int:
+        """Id of the first of its line of descent."""
+        return self.id if self.ancestor is None else self.ancestor
 
     @property
     def reward(self) -> float:
@@ -78,9 +91,8 @@ class Individual:
             evaluation = replace(evaluation, weights=weights, removed=None)
             genome = genome.with_only(~removed)
         # Half the time of `dataclasses.replace`.
-        return Individual(
-            self.id, self.parents, self.born, self.operators, genome, evaluation, self.founded, self.parent_reward
-        )
+        descent = self.id, self.parents, self.born, self.operators
+        return Individual(*descent, genome, evaluation, self.founded, self.parent_reward, self.ancestor, self.moments)
 
 
 _LITTLE_ENDIAN = np.dtype("<f4")

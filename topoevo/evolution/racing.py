@@ -92,9 +92,9 @@ class Saving:
     Parameters
     ----------
     num_steps
-        Steps of learning without it, over all trainings.
+        Steps of learning without it, over all trainings: one that diverged has only those before that.
     num_saved
-        Those of them that were not taken.
+        Those of them that were not taken, since trainings were stopped.
     """
 
     num_steps: int = 0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.evolution.islands import Islands, fraction_of
+from topoevo.evolution.moments import Moments
 from topoevo.evolution.mutating import mutate
 from topoevo.evolution.newcomers import Newcomers
 from topoevo.evolution.population import Individual, Population
@@ -105,6 +106,8 @@ class Reproduction:
                     genome,
                     founded=parent.founded,
                     parent_reward=parent.reward if isfinite(parent.reward) else None,
+                    ancestor=parent.line,
+                    moments=_moments_of(parent),
                 )
             )
         for index in range(size - num_newcomers, size):
@@ -133,6 +136,8 @@ class Reproduction:
             self.passed_on(elite),
             founded=elite.founded,
             parent_reward=elite.parent_reward,
+            ancestor=elite.ancestor,
+            moments=_moments_of(elite),
         )
 
     def _child(
@@ -159,6 +164,11 @@ class Reproduction:
         if not self.inherit_weights or evaluation is None or evaluation.weights is None:
             return individual.genome
         return individual.genome.with_weights(evaluation.weights)
+
+
+def _moments_of(individual: Individual) -> Moments | None:
+    """What the optimizer of the last evaluation remembers."""
+    return None if individual.evaluation is None else individual.evaluation.moments
 
 
 def initial_population(size: int, newcomers: Newcomers, *, tracker: InnovationTracker, seed: int) -> Population:

@@ -33,6 +33,7 @@ class Breeding:
     def __init__(self, params: Params, reproduction: Reproduction, standings: Mapping[str, Standing]) -> None:
         known = standings_of(params.mutation_probabilities())
         self.standings = {name: standings.get(name, one) for name, one in known.items()}
+        self._asked = {name: one.probability for name, one in known.items()}
         self.reproduction = reproduction
         self._adapts = params.adapt_probabilities != "none"
         self._draw()
@@ -47,7 +48,7 @@ class Breeding:
         credits = credits_of(population.members, population.generation, self.standings)
         self.standings = credited(self.standings, credits)
         if self._adapts:
-            self.standings = pursued(self.standings)
+            self.standings = pursued(self.standings, self._asked)
             self._draw()
         return credits
 

@@ -8,6 +8,7 @@ from math import inf
 from typing import Any, Protocol
 
 from topoevo.evolution import Evaluation, Individual, Population
+from topoevo.evolution.moments import Moments
 from topoevo.experiment.params import Params
 from topoevo.experiment.problem import Problem
 from topoevo.experiment.records import Champion, Failure, TaskScore
@@ -23,7 +24,16 @@ CONFIRMING, FINAL = 1, 2
 class Confirm(Protocol):
     """Evaluates one genome on fresh random numbers of the stream of confirmations."""
 
-    def __call__(self, genome: Genome, shared: Any, *, generation: int, index: int, num_epochs: int = 0) -> Evaluation:
+    def __call__(
+        self,
+        genome: Genome,
+        shared: Any,
+        *,
+        generation: int,
+        index: int,
+        num_epochs: int = 0,
+        moments: Moments | None = None,
+    ) -> Evaluation:
         """Return the evaluation.
 
         Parameters
@@ -34,6 +44,8 @@ class Confirm(Protocol):
             Address within the stream.
         num_epochs
             Of a training that has another length than those of a generation; else 0.
+        moments
+            What the optimizer begins with; None is nothing.
         """
 
 
@@ -111,7 +123,7 @@ class Championship:
             self._challenge(replace(candidate, genome=candidate.genome.with_weights(evaluation.weights)), generation)
             return
         shared = self._problem.shared(Stream.CONFIRMATION, generation)
-        again = confirm(candidate.genome, shared, generation=generation, index=CONFIRMING)
+        again = confirm(candidate.genome, shared, generation=generation, index=CONFIRMING, moments=candidate.moments)
         if again.failure or again.weights is None:
             failed = candidate.evaluated(again)
             self._announce_failure(Failure(failed, Stream.CONFIRMATION, generation, CONFIRMING))

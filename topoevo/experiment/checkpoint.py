@@ -6,7 +6,7 @@ Random numbers are addressed (`topoevo.seeds`), so no generator is saved.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from topoevo.activations import ACTIVATIONS_BY_CODE, activation_codes
 from topoevo.errors import CheckpointError, GenomeError, UnknownNameError
 from topoevo.evolution import Individual, Population
 from topoevo.evolution.credit import Credit, Standing
+from topoevo.evolution.moments import Moments
 from topoevo.evolution.racing import Saving
 from topoevo.experiment.archive import Entry, read_archive, read_last_state, write_state
 from topoevo.experiment.checkpoint_fields import Meta, champion_fields, champion_of, checked, front_fields, front_of
@@ -29,6 +30,7 @@ FORMAT = "topoevo-checkpoint"
 VERSION = 2
 #: How the files of runs with evolution are called.
 PREFIX = "generation"
+_NOTHING = Moments(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32), 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,9 @@ class Checkpoint:
         Mutation operators so far, by name; empty in checkpoints of earlier versions.
     saving
         What racing has saved so far; None if nobody races.
+    sample_passes
+        Samples that went through networks in learning so far; None if nobody learns from samples, or an earlier version
+        has not counted them.
     """
 
     population: Population
@@ -73,6 +78,7 @@ class Checkpoint:
     front: Front | None = None
     standings: Mapping[str, Standing] = field(default_factory=dict)
     saving: Saving | None = None
+    sample_passes: int | None = None
 
     @property
     def num_done(self) -> int:
@@ -111,6 +117,7 @@ class Checkpoint:
             "champion": None,
             "standings": {name: asdict(one) for name, one in self.standings.items()},
             "saving": None if self.saving is None else asdict(self.saving),
+            "sample_passes": self.sample_passes,
         }
         if self.founder is not None:
             individuals.append(Individual(0, (), 0, (), self.founder))
@@ -128,10 +135,11 @@ class Checkpoint:
                 "operators": one.operators,
                 "founded": one.founded,
                 "parent_reward": one.parent_reward,
+                "ancestor": one.ancestor,
             }
             for one in individuals
         ]
-        entries = gene_tables([one.genome for one in individuals])
+        entries = gene_tables([one.genome for one in individuals]) | moment_tables(self.population)
         write_state(folder, PREFIX, self.population.generation, entries, meta, kept=kept)
 
     @staticmethod
@@ -156,6 +164,7 @@ class Checkpoint:
                 genome,
                 founded=one.founded,
                 parent_reward=one.parent_reward,
+                ancestor=one.ancestor,
             )
             for one, genome in zip(meta.individuals, genomes, strict=True)
         ]
@@ -166,8 +175,10 @@ class Checkpoint:
             del individuals[first:]
         champion = None if meta.champion is None else champion_of(meta.champion, individuals.pop())
         founder = individuals.pop().genome if meta.has_founder else None
+        moments = read_moments(arrays, len(individuals))
+        members = (replace(one, moments=own) if own else one for one, own in zip(individuals, moments, strict=True))
         return Checkpoint(
-            Population(meta.generation, tuple(individuals)),
+            Population(meta.generation, tuple(members)),
             InnovationTracker(meta.next_node, meta.next_innovation),
             champion,
             frozenset(meta.confirmed),
@@ -182,6 +193,7 @@ class Checkpoint:
                 for name, one in meta.standings.items()
             },
             None if meta.saving is None else Saving(**meta.saving.model_dump()),
+            meta.sample_passes,
         )
 
     @staticmethod
@@ -268,6 +280,47 @@ def read_genomes(arrays: Mapping[str, NDArray[Any]], activations: list[str]) -> 
     except (GenomeError, UnknownNameError, ValueError) as error:
         raise CheckpointError(f"has a genome that is not legal: {error}") from None
     return genomes
+
+
+def moment_tables(population: Population) -> dict[str, Entry]:
+    """Return what the learning of individuals begins with as entries of an archive; no entry if that is nothing."""
+    moments = [one.moments or _NOTHING for one in population.members]
+    if all(one is _NOTHING for one in moments):
+        return {}
+    return {
+        "moment_innovation": [one.innovation for one in moments],
+        "moment_first": [one.first for one in moments],
+        "moment_second": [one.second for one in moments],
+        "moment_steps": np.array([one.steps for one in moments], np.int64),
+        "num_moments": np.array([len(one.innovation) for one in moments]),
+    }
+
+
+def read_moments(arrays: Mapping[str, NDArray[Any]], size: int) -> list[Moments | None]:
+    """Return what `moment_tables` has put together, for so many individuals.
+
+    Parameters
+    ----------
+    arrays, size
+        Entries of the archive, and individuals in it.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not that of as many.
+    """
+    if "num_moments" not in arrays:
+        return [None] * size
+    dtypes = {"innovation": np.int32, "first": np.float32, "second": np.float32}
+    tables = [_rows(arrays, f"moment_{name}", np.dtype(dtype)) for name, dtype in dtypes.items()]
+    columns = [[part.copy() for part in _split(table, arrays, "num_moments")] for table in tables]
+    steps = _rows(arrays, "moment_steps", np.dtype(np.int64))
+    if len(steps) != size or len(columns[0]) != size or (steps < 0).any() or (steps > 2**62).any():
+        raise CheckpointError("has other numbers of moments than individuals")
+    moments = [Moments(*one) for one in zip(*columns, steps.tolist(), strict=True)]
+    if any((np.diff(one.innovation) <= 0).any() for one in moments):
+        raise CheckpointError("has moments that are not in the order of genes")
+    return [one if len(one.innovation) else None for one in moments]
 
 
 def _rows(arrays: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any]) -> NDArray[Any]:

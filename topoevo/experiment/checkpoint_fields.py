@@ -68,6 +68,7 @@ class CreditFields(Checked):
 
     children: Count
     improved: Count
+    rank_sum: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class StandingFields(Checked):
@@ -94,6 +95,7 @@ class IndividualFields(Checked):
     operators: list[str]
     founded: Count = 0
     parent_reward: float | None = None
+    ancestor: Count | None = None
 
 
 class Meta(Checked):
@@ -113,6 +115,7 @@ class Meta(Checked):
     front: FrontFields | None = None
     standings: dict[str, StandingFields] = {}
     saving: SavingFields | None = None
+    sample_passes: Count | None = None
     individuals: list[IndividualFields]
 
 

@@ -16,6 +16,7 @@ from topoevo.evolution import Evaluation
 from topoevo.evolution.islands import Islands
 from topoevo.experiment.evidence import Probe, gather
 from topoevo.experiment.failure import GuardedEvaluator
+from topoevo.experiment.inheritance import give_moments, moments_of
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.problem import Leg
@@ -82,6 +83,8 @@ class DatasetEvaluator(GuardedEvaluator):
         Whether operators ask for what learning saw.
     output_connections
         Whether absent connections that evidence is about may end at an output.
+    hands_on_state
+        Whether others begin with what the optimizer remembers in the end.
     """
 
     rule: LearningRule
@@ -106,6 +109,7 @@ class DatasetEvaluator(GuardedEvaluator):
     pruning_stop: float = 0.6
     gives_evidence: bool = False
     output_connections: bool = True
+    hands_on_state: bool = False
 
     @staticmethod
     def from_params(params: Params, task: Task) -> DatasetEvaluator:
@@ -140,6 +144,7 @@ class DatasetEvaluator(GuardedEvaluator):
             gives_evidence=rule.gives_evidence and params.asks_for_evidence,
             # A new node may feed an output, as one that splits a connection to it does.
             output_connections=params.output_connections or getattr(params, "p_grow_node", 0.0) > 0.0,
+            hands_on_state=params.hands_on_state,
         )
 
     @property
@@ -190,20 +195,24 @@ class DatasetEvaluator(GuardedEvaluator):
         is_kept = stream is Stream.LEARNING and self._is_kept(network, limit, generation, index)
         is_last = leg.stop >= shared.epochs.size
         memory: dict[str, Any] | None = None
+        sample_passes = 0
         learners, losses, accuracies = [], [], []
         for _ in range(self.num_trials):
             learner = self.start(network, rng, shared.epochs.size)
             size = limit or int(np.count_nonzero(~network.from_bias))
             learner.optimization = self._optimization(stream, generation, size, rng)
+            give_moments(learner, genome, leg.moments)
             course = Course(learner, shared.batches, shared.epochs, self._pruning(limit, shared))
             if leg.memory is not None:
                 course.recall(leg.memory)
             if not is_kept:
                 course.advance(leg.stop)
+            sample_passes += course.num_samples * self.rule.passes_a_step
             loss, accuracy = self._score(learner, shared, None if is_kept else course.history)
             if not np.isfinite(learner.weights).all() or not math.isfinite(loss):
                 num_saved = shared.epochs.size - course.num_done
-                return Evaluation.failed(DIVERGED, time.perf_counter() - started, num_saved=num_saved)
+                seconds = time.perf_counter() - started
+                return Evaluation.failed(DIVERGED, seconds, num_saved=num_saved, sample_passes=sample_passes)
             memory = None if is_last else course.memory()
             learners.append(learner)
             losses.append(loss)
@@ -225,6 +234,8 @@ class DatasetEvaluator(GuardedEvaluator):
             removed=removed,
             evidence=self._evidence(genome, best, removed, shared) if shows else None,
             memory=memory,
+            sample_passes=sample_passes,
+            moments=moments_of(best, genome) if self.hands_on_state and stream is Stream.LEARNING else None,
         )
 
     def start(self, network: Network, rng: np.random.Generator, num_steps: int) -> Learner:

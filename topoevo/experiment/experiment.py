@@ -13,6 +13,7 @@ from typing import Any
 
 from topoevo.errors import CheckpointError
 from topoevo.evolution import Evaluation, Population
+from topoevo.evolution.moments import Moments
 from topoevo.evolution.racing import Saving, ranking_by_progress
 from topoevo.experiment.archive import state_files
 from topoevo.experiment.breeding import Breeding
@@ -28,6 +29,7 @@ from topoevo.experiment.idle import skipped_operators
 from topoevo.experiment.journal import Journal, Place, delete_journals
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
+from topoevo.experiment.problem import Leg
 from topoevo.experiment.race import Race, racing_of, saving_of
 from topoevo.experiment.records import (
     Champion,
@@ -106,6 +108,7 @@ class Experiment:
         self._breeding = Breeding(params, reproduction, {} if checkpoint is None else checkpoint.standings)
         self._racing = racing_of(params)
         self._total_saving = None if self._racing is None else Saving()
+        self._sample_passes = 0 if params.learns_from_samples else None
         self._started = time.perf_counter()
         self._is_prepared = False
         self._stop_reason = ""
@@ -127,7 +130,7 @@ class Experiment:
         else:
             self._tracker, self._next = checkpoint.tracker, checkpoint.population
             self._num_evaluations, self._digest = checkpoint.num_evaluations, checkpoint.digest
-            self._total_saving = checkpoint.saving
+            self._total_saving, self._sample_passes = checkpoint.saving, checkpoint.sample_passes
             self._started -= checkpoint.seconds
         #: The state after the last finished generation, and whether it is on the disk; two threads may want to save it.
         self._state = self._present_state() if checkpoint is None else checkpoint
@@ -224,6 +227,7 @@ class Experiment:
             probabilities=self._breeding.probabilities,
             saving=saving,
             before=before,
+            sample_passes=self._sample_passes,
         )
 
     def run(self) -> Outcome:
@@ -275,11 +279,17 @@ class Experiment:
                     evaluations=record.num_evaluations,
                     digest=record.digest,
                     repeats=True,
+                    sample_passes=record.sample_passes,
                 )
             self._finish_generation(record, workers)
             self._check_stop()
         self._finish_champion(workers)
-        return replace(self._outcome("finished"), champion=self._championship.champion, front=self._front)
+        return replace(
+            self._outcome("finished"),
+            champion=self._championship.champion,
+            front=self._front,
+            sample_passes=self._sample_passes,
+        )
 
     def _outcome(self, status: str, reason: str = "") -> Outcome:
         """How the run ended: with the last finished generation."""
@@ -294,6 +304,7 @@ class Experiment:
             front=self._state.front,
             standings=self._state.standings,
             saving=self._state.saving,
+            sample_passes=self._state.sample_passes,
         )
 
     def _prepare(self) -> None:
@@ -338,13 +349,20 @@ class Experiment:
             evaluate = partial(
                 workers.evaluate, self._evaluator, genomes, shared, generation=generation, on_wait=self._on_wait
             )
+            legs = {
+                index: Leg(shared.epochs.size, moments=member.moments)
+                for index, member in enumerate(population.members)
+                if member.moments is not None
+            }
             if self._racing is None:
-                evaluations = evaluate(known=known, on_result=on_result)
+                evaluations = evaluate(known=known, legs=legs, on_result=on_result)
             else:
-                evaluations = Race(self._racing, generation, shared.epochs.size).run(evaluate, known, on_result)
+                race = Race(self._racing, generation, shared.epochs.size, legs)
+                evaluations = race.run(evaluate, known, on_result)
         finally:
             self._journal.save(now=bool(self._stop_reason))
         self._num_evaluations += total
+        self._count_passes(evaluations)
         saving = None
         if self._total_saving is not None:
             saving = saving_of(self.params, generation, evaluations, num_steps=shared.epochs.size)
@@ -357,8 +375,21 @@ class Experiment:
                 self._announce_failure(Failure(member, Stream.LEARNING, population.generation, index))
         return Population(population.generation, members), saving
 
+    def _count_passes(self, evaluations: Iterable[Evaluation]) -> None:
+        """Add the samples that evaluations have learned from to those of the run."""
+        if self._sample_passes is not None:
+            self._sample_passes += sum(one.sample_passes for one in evaluations)
+
     def _confirm(
-        self, workers: Workers, genome: Genome, shared: Any, *, generation: int, index: int, num_epochs: int = 0
+        self,
+        workers: Workers,
+        genome: Genome,
+        shared: Any,
+        *,
+        generation: int,
+        index: int,
+        num_epochs: int = 0,
+        moments: Moments | None = None,
     ) -> Evaluation:
         """See `topoevo.experiment.championship.Confirm`."""
         place = Place(Stream.CONFIRMATION, index, num_epochs)
@@ -371,11 +402,13 @@ class Experiment:
                 stream=Stream.CONFIRMATION,
                 generation=generation,
                 index=index,
+                leg=None if moments is None else Leg(shared.epochs.size, moments=moments),
                 on_wait=self._on_wait,
             )
             self._journal.add(place, genome, evaluation, seconds=self._seconds)
             self._journal.save(now=bool(self._stop_reason))
         self._num_evaluations += index == CONFIRMING
+        self._count_passes([evaluation])
         return evaluation
 
     def _finish_generation(self, record: GenerationRecord, workers: Workers) -> None:
@@ -407,6 +440,7 @@ class Experiment:
             self._front,
             self._breeding.standings,
             self._total_saving,
+            self._sample_passes,
         )
 
     def _write_checkpoint(self) -> None:
@@ -449,7 +483,8 @@ class Experiment:
         """Train the champion to the end, if asked for, and test it."""
         champion = self._championship.champion
         if champion is not None and self.params.final_epochs:
-            self._say(f"training the champion for {self.params.final_epochs} more epochs ...")
+            what = " with the validation samples, too" if self.params.final_samples == "all" else ""
+            self._say(f"training the champion for {self.params.final_epochs} more epochs{what} ...")
             others = () if self._front_keeper is None else self._front_keeper.genomes
             self._journal = self._journal_of([champion.individual.genome, *others])
             self._championship.train_to_the_end(
@@ -481,7 +516,7 @@ class Experiment:
             self._journal.add(places[index], genomes[index], evaluation, seconds=self._seconds)
 
         try:
-            return workers.evaluate(
+            evaluations = workers.evaluate(
                 self._evaluator,
                 genomes,
                 self._problem.shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs),
@@ -493,6 +528,8 @@ class Experiment:
             )
         finally:
             self._journal.save(now=bool(self._stop_reason))
+        self._count_passes(evaluations)
+        return evaluations
 
     def _score(self, workers: Workers, part: str, genome: Genome) -> TaskScore:
         """The score of a champion; code of others runs in workers, which it may end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +12,7 @@ import numpy as np
 from topoevo.activations import ACTIVATIONS_BY_CODE
 from topoevo.errors import ParamsError
 from topoevo.evolution.newcomers import LayeredNetworks, RandomNetworks
-from topoevo.experiment.contradictions import Contradiction, flatness_problem, mutated_activations
+from topoevo.experiment.contradictions import MAX_CONNECTIONS, Contradiction, flatness_problem, mutated_activations
 from topoevo.experiment.evaluators import limits_of
 from topoevo.experiment.params import Params
 from topoevo.genome import Genome, Role
@@ -21,9 +22,6 @@ from topoevo.learning import LEARNING_RULES, LearningRule
 from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.task import Task
 from topoevo.variation import MUTATIONS
-
-#: Network files with more would be larger than their reader accepts.
-MAX_CONNECTIONS = 500_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +61,7 @@ def random_networks(params: Params, num_inputs: int, num_outputs: int) -> Random
         return LayeredNetworks(
             num_inputs,
             num_outputs,
-            params.initial_hidden_nodes or _hidden_nodes_for(limits_of(params) or (1,)),
+            params.initial_hidden_nodes or _hidden_nodes_for(limits_of(params) or (1,), num_inputs, num_outputs),
             p_second_layer=params.p_initial_second_layer,
             p_direct=params.p_initial_connection_enabled,
             activations=params.activations,
@@ -73,13 +71,16 @@ def random_networks(params: Params, num_inputs: int, num_outputs: int) -> Random
     return sparse_networks(params, num_inputs, num_outputs)
 
 
-def _hidden_nodes_for(limits: tuple[int, ...]) -> tuple[int, int]:
+def _hidden_nodes_for(limits: tuple[int, ...], num_inputs: int, num_outputs: int) -> tuple[int, int]:
     """Smallest and largest first hidden layer whose networks are worth pruning to so many connections.
 
     By trial on MNIST, 16 x 16 pixels: of several hundred dense networks with 12 to 256 hidden nodes, the best at 100,
-    300, 1200 and 3000 connections had about 25, 35, 80 and 240.
+    300, 1200 and 3000 connections had about 25, 35, 80 and 240. None has many more than MAX_CONNECTIONS.
     """
-    return max(round(1.2 * min(limits) ** 0.5), 2), round(5.0 * max(limits) ** 0.5)
+    # A second layer has half as many nodes: h^2 / 2 + (inputs + outputs / 2) h connections.
+    half = num_inputs + num_outputs / 2
+    most = max(int(math.sqrt(half * half + 2 * MAX_CONNECTIONS) - half), 2)
+    return min(max(round(1.2 * min(limits) ** 0.5), 2), most), min(round(5.0 * max(limits) ** 0.5), most)
 
 
 def sparse_networks(params: Params, num_inputs: int, num_outputs: int) -> RandomNetworks:
@@ -124,6 +125,7 @@ def make_founder(params: Params, task: Task | Environment, network: Genome | Non
     if params.hidden_layers is not None:
         return _fully_connected(params, task, params.hidden_layers)
     if network is None:
+        _check_dense(params, task)
         return None
     problems = [
         f"network: {params.network} has {found} {role} nodes, {task.name} needs {expected}"
@@ -157,10 +159,29 @@ def make_founder(params: Params, task: Task | Environment, network: Genome | Non
     return Founder.of(f"the network of {params.network} {weights}", network)
 
 
+def _check_dense(params: Params, task: Task | Environment) -> None:
+    """Raise ParamsError if networks with as many hidden nodes as the user allows would be too large."""
+    if params.initial_networks != "dense" or params.initial_hidden_nodes is None:
+        return
+    largest = params.initial_hidden_nodes[-1]
+    hidden_layers = (largest, largest // 2) if params.p_initial_second_layer else (largest,)
+    num_connections = _num_dense_connections(task, hidden_layers)
+    if num_connections > MAX_CONNECTIONS:
+        raise ParamsError(
+            f"initial_hidden_nodes: {list(params.initial_hidden_nodes)} makes up to {num_connections} connections"
+            f" between the {task.num_inputs} inputs and {task.num_outputs} outputs of {task.name}, must be at most"
+            f" {MAX_CONNECTIONS}"
+        )
+
+
+def _num_dense_connections(task: Task | Environment, hidden_layers: tuple[int, ...]) -> int:
+    """Connections of fully connected layers."""
+    return sum(before * after for before, after in pairwise([task.num_inputs, *hidden_layers, task.num_outputs]))
+
+
 def _fully_connected(params: Params, task: Task | Environment, hidden_layers: tuple[int, ...]) -> Founder:
     """A network with the given hidden layers."""
-    sizes = [task.num_inputs, *hidden_layers, task.num_outputs]
-    num_connections = sum(before * after for before, after in pairwise(sizes))
+    num_connections = _num_dense_connections(task, hidden_layers)
     limit = MAX_CONNECTIONS
     if params.evolves and params.max_connections is not None:
         limit = min(limit, params.max_connections)

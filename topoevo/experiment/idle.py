@@ -8,6 +8,7 @@ from topoevo.experiment.contradictions import Contradiction, lack_of_evidence
 from topoevo.experiment.params import Params, option_settings
 from topoevo.experiment.settings import Settings
 from topoevo.learning import LEARNING_RULES, LearningRule
+from topoevo.learning.optimizers import WITH_MOMENTUM, optimizer_remembers
 from topoevo.tasks.base import DATASETS, find_dataset
 from topoevo.tasks.environments.environment import SIMULATIONS
 from topoevo.tasks.environments.find import find_simulation
@@ -49,9 +50,11 @@ _OF_EVOLUTION = (
     "initial_epochs",
     "initial_lr",
     "lr_spread",
+    "max_connection_epochs",
     "weight_decay_scaling",
     "weight_decay_spread",
     "final_samples",
+    "inherit_optimizer_state",
 )
 #: Settings of learning, which a network that is agnostic of its weights does without.
 _OF_LEARNING = (
@@ -63,9 +66,11 @@ _OF_LEARNING = (
     "evaluation_period",
     "train_only_outputs",
     "inherit_weights",
+    "inherit_optimizer_state",
     "initial_epochs",
     "initial_lr",
     "lr_spread",
+    "max_connection_epochs",
     "weight_decay_scaling",
     "weight_decay_spread",
     "pruning",
@@ -220,12 +225,28 @@ def _idle_in_search(settings: Settings) -> Iterator[Contradiction]:
         without |= dict.fromkeys(("pruning_stages", "pruning_stop"), "pruning none")
     if settings.reward_data != "training":
         without["evaluation_period"] = f"reward_data {settings.reward_data}, which judges weights after training"
+    rule = LEARNING_RULES[settings.learning_rule]
+    if not rule.follows_gradient:
+        without["inherit_optimizer_state"] = f"learning_rule {rule.name}, which follows no gradient"
+    elif not optimizer_remembers(settings.optimizer, settings.momentum):
+        momentum = " and momentum 0" if settings.optimizer in WITH_MOMENTUM else ""
+        without["inherit_optimizer_state"] = f"optimizer {settings.optimizer}{momentum}, which remembers nothing"
     if settings.weight_decay == 0.0:
         without |= dict.fromkeys(("weight_decay_scaling", "weight_decay_spread"), "weight_decay 0")
+    if settings.max_connections is None and settings.front_connections is None:
+        without["max_connection_epochs"] = "neither max_connections nor front_connections"
     if settings.num_islands == 1 and settings.front_connections is None:
         without["migration_every"] = "num_islands 1, from which nobody goes"
     if settings.env_name is not None:
-        of_trainings = ("initial_epochs", "initial_lr", "lr_spread", "weight_decay_scaling", "weight_decay_spread")
+        of_trainings = (
+            "initial_epochs",
+            "initial_lr",
+            "lr_spread",
+            "max_connection_epochs",
+            "weight_decay_scaling",
+            "weight_decay_spread",
+            "inherit_optimizer_state",
+        )
         without |= dict.fromkeys(
             of_trainings, f"env_name {settings.env_name}, where all trainings have the same settings"
         )

@@ -25,17 +25,18 @@ from numpy.typing import NDArray
 
 from topoevo.disk import sync_folder
 from topoevo.evolution import Evaluation
+from topoevo.evolution.moments import Moments
 from topoevo.genome import Genome
 from topoevo.seeds import Stream
 from topoevo.variation.evidence import EVIDENCE_DTYPES, Evidence
 
 FORMAT = "topoevo-journal"
-VERSION = 2
+VERSION = 3
 #: Evaluations are on the disk about this long after they are finished; shorter generations never get there.
 SECONDS_BETWEEN_WRITES = 1.0
-#: Letters that a line may have for every connection gene (weights and evidence have 90) and node gene, and besides;
-#: longer reports of failures are not kept.
-_A_CONNECTION, _A_NODE, _MAX_WORDS = 96, 24, 1 << 20
+#: Letters that a line may have for every connection gene (weights, evidence and moments have 106) and node gene, and
+#: besides; longer reports of failures are not kept.
+_A_CONNECTION, _A_NODE, _MAX_WORDS = 112, 24, 1 << 20
 #: Places besides those of the population that a journal may hold.
 _MAX_INDEX = 16
 
@@ -212,6 +213,8 @@ class Journal:
             evidence=None if (evidence := record["evidence"]) is None else _evidence(evidence),
             rung=None if record["rung"] is None else _count(record["rung"]),
             num_saved=_count(record["num_saved"]),
+            sample_passes=_count(record["sample_passes"]),
+            moments=None if (moments := record.get("moments")) is None else moments_of_record(moments),
         )
         if not isinstance(evaluation.failure, str | None) or not isinstance(record["genome"], str):
             raise ValueError("a reason or digest is no text")
@@ -255,7 +258,7 @@ def delete_journals(folder: Path, *, before: int | None = None) -> None:
 
 def _record(place: Place, genome: Genome, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
     """An evaluation as JSON, every number bit for bit."""
-    weights = evaluation.weights
+    weights, moments = evaluation.weights, evaluation.moments
     return {
         "stream": place.stream.name,
         "index": place.index,
@@ -277,6 +280,8 @@ def _record(place: Place, genome: Genome, evaluation: Evaluation, seconds: float
         },
         "rung": evaluation.rung,
         "num_saved": evaluation.num_saved,
+        "sample_passes": evaluation.sample_passes,
+        **({} if moments is None else {"moments": moments_record(moments)}),
         "run_seconds": _bits(seconds),
     }
 
@@ -351,6 +356,30 @@ def _evidence(record: dict[str, str]) -> Evidence:
         for field, dtype in zip(fields(Evidence), EVIDENCE_DTYPES, strict=True)
     }
     return Evidence(**columns)
+
+
+def moments_record(moments: Moments) -> dict[str, Any]:
+    """Return moments as JSON values, bit for bit."""
+    columns = {name: getattr(moments, name) for name in ("innovation", "first", "second")}
+    return {
+        "steps": moments.steps,
+        **{name: _text(array.astype(array.dtype.newbyteorder("<"))) for name, array in columns.items()},
+    }
+
+
+def moments_of_record(record: dict[str, Any]) -> Moments:
+    """Return the moments that `moments_record` has put down.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If they are none.
+    """
+    innovation = np.frombuffer(base64.b64decode(record["innovation"], validate=True), "<i4").astype(np.int32)
+    first, second = _weights(record["first"]), _weights(record["second"])
+    if not len(innovation) == len(first) == len(second) or (np.diff(innovation) <= 0).any():
+        raise ValueError("moments are none")
+    return Moments(innovation, first, second, _count(record["steps"]))
 
 
 def _weights(text: str) -> NDArray[np.float32]:

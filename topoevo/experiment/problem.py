@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from topoevo.evolution import Evaluation
+from topoevo.evolution.moments import Moments
 from topoevo.experiment.records import TaskScore
 from topoevo.genome import Genome
 from topoevo.kernels import Kernel
@@ -33,10 +34,13 @@ class Leg:
         Steps of the training after which it pauses or, if these are all, ends.
     memory
         From the evaluation of the part before; None where the training begins.
+    moments
+        What an optimizer remembered that the training begins with; of no influence beside `memory`.
     """
 
     stop: int
     memory: Mapping[str, Any] | None = None
+    moments: Moments | None = None
 
 
 class Evaluator(Protocol[Shared]):
@@ -68,6 +72,11 @@ class Evaluator(Protocol[Shared]):
 
     def attempt(self, genome: Genome, shared: Shared, *, stream: Stream, generation: int, index: int) -> Evaluation:
         """Return the same, but raise what user code raises; for whoever looks for the reason."""
+
+    def attempt_leg(
+        self, genome: Genome, shared: Shared, leg: Leg, *, stream: Stream, generation: int, index: int
+    ) -> Evaluation:
+        """Return the same of a part of the training."""
 
 
 class Problem(Protocol):

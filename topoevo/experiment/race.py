@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from topoevo.evolution import Evaluation
@@ -31,7 +31,10 @@ def racing_of(params: Params) -> Racing | None:
 
 
 def saving_of(params: Params, generation: int, evaluations: Sequence[Evaluation], *, num_steps: int) -> Saving:
-    """Return what was saved of the training of a generation; elites that are not trained anyway do not count.
+    """Return what racing has saved of the training of a generation.
+
+    Neither elites that are not trained anyway nor steps after which a training had diverged are savings: they would not
+    be taken without racing, either.
 
     Parameters
     ----------
@@ -44,7 +47,9 @@ def saving_of(params: Params, generation: int, evaluations: Sequence[Evaluation]
     """
     is_spared = generation > 0 and not params.train_elites
     num_trained = len(evaluations) - (params.islands.total_elites if is_spared else 0)
-    return Saving(num_trained * num_steps, sum(one.num_saved for one in evaluations))
+    lost = sum(one.num_saved for one in evaluations if one.failure is not None)
+    saved = sum(one.num_saved for one in evaluations if one.failure is None)
+    return Saving(num_trained * num_steps - lost, saved)
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,14 @@ class Race:
         Its number.
     num_steps
         Of one whole training.
+    legs
+        Whole trainings that begin with something, by place; see `topoevo.experiment.problem.Leg`.
     """
 
     racing: Racing
     generation: int
     num_steps: int
+    legs: Mapping[int, Leg] = field(default_factory=dict)
 
     def run(
         self, evaluate: Evaluate, known: Mapping[int, Evaluation], on_result: Callable[[int, Evaluation], None]
@@ -92,14 +100,24 @@ class Race:
             on_result(index, evaluation)
 
         for rung, stop in enumerate(self.racing.stops(self.num_steps)):
-            legs = {index: Leg(stop, paused[index].memory if rung else None) for index in sorted(started - done.keys())}
+            racing = sorted(started - done.keys())
+            if rung:
+                legs = {index: Leg(stop, paused[index].memory) for index in racing}
+            else:
+                legs = {**self.legs, **{index: replace(self.legs.get(index, Leg(0)), stop=stop) for index in racing}}
 
-            def arrive(index: int, evaluation: Evaluation, rung: int = rung, legs: Mapping[int, Leg] = legs) -> None:
-                if index not in legs:
+            def arrive(
+                index: int, evaluation: Evaluation, rung: int = rung, racing: Collection[int] = frozenset(racing)
+            ) -> None:
+                if index not in racing:
                     end(index, evaluation)
                     return
                 if index in paused:
-                    evaluation = replace(evaluation, seconds=paused[index].seconds + evaluation.seconds)
+                    before = paused[index]
+                    # What has failed otherwise than by its training knows nothing of the rungs before.
+                    passes = max(before.sample_passes, evaluation.sample_passes)
+                    seconds = before.seconds + evaluation.seconds
+                    evaluation = replace(evaluation, seconds=seconds, sample_passes=passes)
                 if evaluation.failure is not None:
                     end(index, replace(evaluation, rung=rung))
                 elif evaluation.memory is None:

@@ -158,6 +158,8 @@ class GenerationRecord:
     before
         The same individuals as they went into their evaluation, with all genes that learning has removed; None if
         nothing was removed.
+    sample_passes
+        Samples that went through networks in learning so far; see `Outcome`.
     """
 
     population: Population
@@ -174,6 +176,7 @@ class GenerationRecord:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     saving: Saving | None = None
     before: Population | None = None
+    sample_passes: int | None = None
 
     @property
     def generation(self) -> int:
@@ -247,6 +250,10 @@ class Outcome:
         Mutation operators by name; empty without evolution.
     saving
         What racing has saved in total; None if nobody races.
+    sample_passes
+        Samples that went forwards and backwards through networks in learning, in total, each counted as often as it
+        did: the sizes of the minibatches of all steps that were taken. Under rules that learn from scores alone those
+        that went forwards. None if nobody learns from samples, or an earlier version has not counted.
     """
 
     status: str
@@ -261,6 +268,7 @@ class Outcome:
     front: Front | None = None
     standings: Mapping[str, Standing] = field(default_factory=dict)
     saving: Saving | None = None
+    sample_passes: int | None = None
 
 
 class Observer:

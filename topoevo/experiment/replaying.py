@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from topoevo.evolution import Evaluation
+from topoevo.evolution.moments import Moments
 from topoevo.experiment.failure import failure_of
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
@@ -33,6 +34,7 @@ def evaluated_again(
     index: int,
     say: Callable[[str], None],
     rung: int | None = None,
+    moments: Moments | None = None,
     debug: bool = False,
 ) -> Evaluation:
     """Return the evaluation at one address, made in this process.
@@ -49,6 +51,8 @@ def evaluated_again(
         Is told what takes long before the evaluation begins.
     rung
         Of a race, where it was stopped; None if it was not.
+    moments
+        What the optimizer began with.
     debug
         Whether Python's debugger is entered where an exception is raised; afterwards it is a failure as any other.
     """
@@ -59,13 +63,16 @@ def evaluated_again(
     racing = racing_of(params)
     if rung is not None and racing is not None:
         stops = racing.stops(shared.epochs.size)
-        leg = Leg(stops[min(rung, len(stops) - 1)])
+        leg = Leg(stops[min(rung, len(stops) - 1)], moments=moments)
         found = evaluator.evaluate(genome, shared, stream=stream, generation=generation, index=index, leg=leg)
         return replace(found, rung=rung)
+    whole = None if moments is None else Leg(shared.epochs.size, moments=moments)
     if not debug:
-        return evaluator.evaluate(genome, shared, stream=stream, generation=generation, index=index)
+        return evaluator.evaluate(genome, shared, stream=stream, generation=generation, index=index, leg=whole)
     started = time.perf_counter()
     try:
+        if whole is not None:
+            return evaluator.attempt_leg(genome, shared, whole, stream=stream, generation=generation, index=index)
         return evaluator.attempt(genome, shared, stream=stream, generation=generation, index=index)
     except Exception as error:
         traceback.print_exc()

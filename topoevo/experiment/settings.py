@@ -22,7 +22,7 @@ from topoevo.kernels import KERNELS
 from topoevo.learning import LEARNING_RULES
 from topoevo.learning.history import EVALUATION_PERIODS
 from topoevo.learning.initialization import WEIGHT_INITS
-from topoevo.learning.optimizers import LR_SCHEDULES, OPTIMIZERS
+from topoevo.learning.optimizers import LR_SCHEDULES, OPTIMIZERS, optimizer_remembers
 from topoevo.tasks.base import DATASETS, find_dataset
 from topoevo.tasks.scaling import SCALINGS
 
@@ -72,10 +72,13 @@ class Settings(BaseModel):
     tournament_size: int = _evolution(8, "number of networks that compete to become a parent", ge=1, le=10**6)
     adapt_probabilities: Literal["none", "pursuit"] = _evolution(
         "none",
-        "whether the probabilities of mutations with p_ above 0 stay, or pursue the one whose children are most often"
-        " better than their parents",
+        "whether the probabilities of mutations with p_ above 0 stay, or pursue the one whose children gain most over"
+        " their parents, by rank among all children",
     )
     inherit_weights: bool = _evolution(False, "whether elites and children start from trained weights, not new ones")
+    inherit_optimizer_state: bool = _evolution(
+        False, "whether their optimizer starts with what that of the earlier training remembered, too"
+    )
     num_mutations_per_generation: int = _evolution(1, "number of mutations between parent and child", ge=0, le=10**6)
     p_complexity_objective: float = _evolution(
         0.2, "fraction of generations ranked on reward and complexity instead of reward alone", ge=0, le=1
@@ -182,6 +185,12 @@ class Settings(BaseModel):
     initial_epochs: int | None = _training(
         None, "number of epochs in generation 0; num_epochs if not given", ge=1, le=10**6
     )
+    max_connection_epochs: int | None = _training(
+        None,
+        "most epochs of a generation times max_connections, so that children of large networks are trained for fewer"
+        " than num_epochs, and cost no more than those of small ones",
+        ge=1,
+    )
     initial_lr: float | None = _training(None, "learning rate in generation 0; lr if not given", gt=0)
     lr_spread: float = _training(
         1.0, "factor up to which the learning rate of each training is drawn larger or smaller than lr", ge=1, le=10**3
@@ -257,7 +266,7 @@ class Settings(BaseModel):
     initial_hidden_nodes: tuple[int, ...] | None = _architecture(
         None,
         "smallest and largest first hidden layer of dense first networks; if not given, 1.2 and 5 times the square root"
-        " of the number of connections that pruning leaves",
+        " of the number of connections that pruning leaves, as long as that makes no more than 500,000 connections",
     )
     p_initial_second_layer: float = _architecture(
         0.5, "probability that a fully connected first network has a second hidden layer, of half the size", ge=0, le=1
@@ -342,10 +351,30 @@ class Settings(BaseModel):
         return self.num_generations > 0
 
     @property
+    def learns_from_samples(self) -> bool:
+        """Whether a learning rule is at work on a data set."""
+        return self.env_name is None and not self.is_weight_agnostic
+
+    @property
     def races(self) -> bool:
         """Whether trainings of a generation are raced: those of evolution on samples, whose weights change."""
         learns = not self.is_weight_agnostic and LEARNING_RULES[self.learning_rule].changes_weights
         return self.racing > 1 and self.evolves and self.env_name is None and learns
+
+    @property
+    def hands_on_state(self) -> bool:
+        """Whether optimizers begin with what earlier ones remember: in evolution on samples, if that is anything."""
+        follows = not self.is_weight_agnostic and LEARNING_RULES[self.learning_rule].follows_gradient
+        remembers = optimizer_remembers(self.optimizer, self.momentum)
+        return self.inherit_optimizer_state and self.evolves and self.env_name is None and follows and remembers
+
+    @property
+    def epochs_of_children(self) -> int:
+        """Number of epochs in a generation after the first one; of several sizes of networks the largest decides."""
+        sizes = self.front_connections or (() if self.max_connections is None else (self.max_connections,))
+        if self.max_connection_epochs is None or not self.evolves or not sizes:
+            return self.num_epochs
+        return max(1, min(self.num_epochs, self.max_connection_epochs // max(sizes)))
 
     @property
     def islands(self) -> Islands:

@@ -123,12 +123,12 @@ class TaskData:
         return TaskData(
             task,
             params.batch_size,
-            params.num_epochs,
+            params.epochs_of_children,
             params.batch_size_eval,
             params.seed,
             params.shuffle,
             params.num_samples,
-            params.initial_epochs,
+            params.initial_epochs if params.initial_epochs is not None else params.num_epochs,
             params.reward_data != "training",
             params.final_samples == "all",
         )

@@ -95,6 +95,7 @@ class Training:
         )
         self._layout: tuple[int, SharedData] | None = None
         self._loop, self._is_prepared = evaluator.rule.loop, False
+        self._passes_an_epoch = len(task.train) * evaluator.rule.passes_a_step
         if checkpoint is not None:
             founder = Founder.of("the network", checkpoint.genome)
         elif founder is None:
@@ -226,6 +227,7 @@ class Training:
             champion=champion,
             epochs=self._state.epoch,
             repeats=repeats,
+            sample_passes=self._state.epoch * self._passes_an_epoch,
         )
 
     def _prepare(self) -> None:

@@ -27,7 +27,7 @@ def dense_genome(
     Parameters
     ----------
     num_inputs, num_outputs
-        Numbers of nodes, at least 1. Ids are those of `Genome.minimal`; hidden nodes follow, layer by layer.
+        Numbers of nodes, at least 1. Ids are those of `minimal_genome`; hidden nodes follow, layer by layer.
     hidden_layers
         Nodes of each hidden layer, at least 1; none connects inputs and outputs directly.
     activation, output_activation

@@ -7,20 +7,12 @@ import importlib.util
 from types import MappingProxyType
 
 from topoevo.errors import KernelError, UnknownNameError
-from topoevo.kernels.base import (
-    Batches,
-    Kernel,
-    Loss,
-    Optimization,
-    OptimizerState,
-    Perturbations,
-    Plasticity,
-    Proposals,
-    Schedule,
-    Shaping,
-    StepScores,
-    UpdateRule,
-)
+from topoevo.kernels.base import Kernel
+from topoevo.kernels.batches import Batches, StepScores
+from topoevo.kernels.candidates import Perturbations, Proposals, Shaping
+from topoevo.kernels.loss import Loss
+from topoevo.kernels.optimization import Optimization, OptimizerState, Schedule, UpdateRule
+from topoevo.kernels.plasticity import Plasticity
 
 __all__ = [
     "KERNELS",

@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import KernelError
-from topoevo.kernels.base import Batches, Floats, Loss, OptimizerState, Plasticity
+from topoevo.kernels.arrays import Floats
+from topoevo.kernels.batches import Batches
+from topoevo.kernels.loss import Loss
+from topoevo.kernels.optimization import OptimizerState
+from topoevo.kernels.plasticity import Plasticity
 from topoevo.network import Network
 
 

@@ -19,21 +19,10 @@ from numpy.typing import NDArray
 
 from topoevo.kernels import loops, primitives
 from topoevo.kernels import shared_weights as shared_weight_loops
-from topoevo.kernels.base import (
-    Batches,
-    Floats,
-    Kernel,
-    Loss,
-    Optimization,
-    OptimizerState,
-    Perturbations,
-    Plasticity,
-    Proposals,
-    Shaping,
-    StepScores,
-    UpdateRule,
-    averaging_start,
-)
+from topoevo.kernels.arrays import Floats
+from topoevo.kernels.base import Kernel
+from topoevo.kernels.batches import Batches, StepScores
+from topoevo.kernels.candidates import Perturbations, Proposals, Shaping
 from topoevo.kernels.checks import (
     check_edges,
     check_inputs,
@@ -43,6 +32,9 @@ from topoevo.kernels.checks import (
     check_targets,
     check_training,
 )
+from topoevo.kernels.loss import Loss
+from topoevo.kernels.optimization import Optimization, OptimizerState, UpdateRule, averaging_start
+from topoevo.kernels.plasticity import Plasticity
 from topoevo.network import Network
 
 #: What stands for weights that a rule does not have.
@@ -198,7 +190,7 @@ class CompiledKernel(Kernel):
         o = optimization
         primitives.update(
             int(o.rule), float(lr), float(o.first_decay), float(o.second_decay), float(o.epsilon),
-            float(o.weight_decay), o.decoupled, float(o.max_grad_norm), float(o.grad_power), state.steps,
+            float(o.weight_decay), o.decoupled, float(o.max_grad_norm), float(o.grad_power), state.age,
             state.first, state.second, weights, gradient.astype(np.float32), *_frozen(plastic),
         )  # fmt: skip
 
@@ -382,8 +374,8 @@ def _averaged(
 
 
 def _state(state: OptimizerState, order: NDArray[np.int32]) -> tuple[Any, ...]:
-    """Steps before this call, steps of the whole training, and the running averages."""
-    return state.steps, state.num_steps or state.steps + len(order), state.first, state.second
+    """Steps before this call, steps of the whole training, and the running averages with their age."""
+    return state.steps, state.num_steps or state.steps + len(order), state.age, state.first, state.second
 
 
 def _samples(batches: Batches, loss: Loss, order: NDArray[np.int32]) -> list[NDArray[Any]]:

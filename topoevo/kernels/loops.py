@@ -1,7 +1,7 @@
 """The loops over minibatches: what of the compiled backend is called from Python and cached on the disk.
 
-Their parts are in `topoevo.kernels.passes`. All are merged into the function that is called: `topoevo.compilation` says
-why.
+Their parts are in `topoevo.kernels.passes`, `scoring` and `updates`. All are merged into the function that is called:
+`topoevo.compilation` says why.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, call-arg"
@@ -14,8 +14,6 @@ from topoevo.compilation import entry_point
 from topoevo.kernels.lanes import LANES, aligned_rows, at
 from topoevo.kernels.passes import (
     BLOCKS,
-    accuracy_of,
-    add_to_average,
     backward_pass,
     blocks_together,
     clear_lanes,
@@ -23,24 +21,20 @@ from topoevo.kernels.passes import (
     direct_pass,
     forward_pass,
     hebbian_pass,
-    learning_rate,
-    output_errors,
     output_products,
     places_of,
     products,
     products_of_blocks,
     replace_outputs_by_errors,
     rows_of_weighted_inputs,
-    scores,
-    shape_gradient,
-    shape_losses,
     show_inputs,
     store_rows,
     sums_of_edges,
-    update,
 )
 from topoevo.kernels.prefetch import fetching, nothing_to_fetch, pieces_of
+from topoevo.kernels.scoring import accuracy_of, output_errors, scores, shape_losses
 from topoevo.kernels.sources import CACHE
+from topoevo.kernels.updates import add_to_average, learning_rate, shape_gradient, update
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
@@ -51,7 +45,7 @@ def train(
     weights, plastic, feedback, has_feedback, propagate, direct, hebbian, hebbian_lr, decorrelate,
     rule, lr, final_lr_ratio, schedule, first_decay, second_decay, epsilon, weight_decay, decoupled,
     max_grad_norm, grad_power, label_smoothing,
-    steps_before, num_steps, first, second, averaged_from, weight_sum,
+    steps_before, num_steps, age, first, second, averaged_from, weight_sum,
     inputs, labels, values, sizes, order, loss_kind, losses, accuracies,
 ):  # fmt: skip
     """Train; see `Kernel.train`. Returns the number of steps taken."""
@@ -157,7 +151,7 @@ def train(
         shape_gradient(max_grad_norm, grad_power, gradient, plastic)
         update(
             rule, learning_rate(lr, final_lr_ratio, schedule, steps_before + step, num_steps), first_decay,
-            second_decay, epsilon, weight_decay, decoupled, steps_before + step + 1,
+            second_decay, epsilon, weight_decay, decoupled, age + step + 1,
             first, second, weights, gradient, plastic,
         )  # fmt: skip
         add_to_average(steps_before + step, averaged_from, weights, weight_sum)
@@ -170,7 +164,7 @@ def train_by_perturbations(
     weights, plastic, num_candidates, sigma, antithetic, shaping,
     rule, lr, final_lr_ratio, schedule, first_decay, second_decay, epsilon, weight_decay, decoupled,
     max_grad_norm, grad_power,
-    steps_before, num_steps, first, second, averaged_from, weight_sum,
+    steps_before, num_steps, age, first, second, averaged_from, weight_sum,
     inputs, labels, values, sizes, order, loss_kind, rng, losses, accuracies,
 ):  # fmt: skip
     """Train; see `Kernel.train_by_perturbations`. Returns the number of steps taken."""
@@ -237,7 +231,7 @@ def train_by_perturbations(
         shape_gradient(max_grad_norm, grad_power, gradient, plastic)
         update(
             rule, learning_rate(lr, final_lr_ratio, schedule, steps_before + step, num_steps), first_decay,
-            second_decay, epsilon, weight_decay, decoupled, steps_before + step + 1,
+            second_decay, epsilon, weight_decay, decoupled, age + step + 1,
             first, second, weights, gradient, plastic,
         )  # fmt: skip
         add_to_average(steps_before + step, averaged_from, weights, weight_sum)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from topoevo.kernels.base import Floats, OptimizerState, Perturbations, Proposals, Shaping
+from topoevo.kernels.arrays import Floats
+from topoevo.kernels.candidates import Perturbations, Proposals, Shaping
+from topoevo.kernels.optimization import OptimizerState
 
 #: From candidate weights, float32 [num_candidates, num_edges], to their losses, float64 [num_candidates].
 Objective = Callable[[Floats], NDArray[np.float64]]

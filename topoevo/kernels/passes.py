@@ -20,7 +20,6 @@ from numba import njit
 from topoevo.activations import ACTIVATIONS, ACTIVATIONS_BY_CODE
 from topoevo.compilation import inlined_loop
 from topoevo.kernels import elementary
-from topoevo.kernels.base import Loss, Schedule, Shaping, UpdateRule
 from topoevo.kernels.lanes import (
     LANES,
     SUMS,
@@ -30,10 +29,8 @@ from topoevo.kernels.lanes import (
     add_up,
     aligned_rows,
     at,
-    fused,
     load,
     load_from,
-    product,
     rectified,
     store,
     times_step,
@@ -44,15 +41,8 @@ from topoevo.kernels.prefetch import fetch
 #: Blocks whose products are computed together.
 BLOCKS = 4
 
-_SGD, _ADAM, _RMSPROP, _NONE = (
-    int(rule) for rule in (UpdateRule.SGD, UpdateRule.ADAM, UpdateRule.RMSPROP, UpdateRule.NONE)
-)
-_CROSS_ENTROPY, _MEAN_SQUARED_ERROR = int(Loss.CROSS_ENTROPY), int(Loss.MEAN_SQUARED_ERROR)
-_CLASS_SQUARED_ERROR = int(Loss.CLASS_SQUARED_ERROR)
-_RAW, _STANDARDIZED = int(Shaping.RAW), int(Shaping.STANDARDIZED)
-_COSINE = int(Schedule.COSINE)
 LINEAR, RELU = (ACTIVATIONS[name].code for name in ("linear", "relu"))
-_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_ZERO = np.float32(0.0)
 
 
 # -- activations ------------------------------------------------------------------------------------------------
@@ -366,235 +356,3 @@ def hebbian_pass(first_output, out_start, out_target, out_weights, activities, p
                 y = load(activities, at(out_target, k))
                 rest = add_scaled(rest if decorrelate else x, -at(out_weights, k), y)
                 add_product(sums, k, y, rest)
-
-
-# -- losses -----------------------------------------------------------------------------------------------------
-
-
-@inlined_loop
-def _top_of(activities, first_output, top):
-    """The largest output of each sample."""
-    for j in range(LANES):
-        top[j] = activities[first_output, j]
-    for row in range(first_output + 1, len(activities)):
-        for j in range(LANES):
-            y = activities[row, j]
-            # Written so that NaN wins and reaches the loss.
-            top[j] = top[j] if y <= top[j] else y
-
-
-@inlined_loop
-def _num_right(activities, first_output, labels, first, size, top, answer):
-    """How many samples have their largest output, the first of them, in the place of their label."""
-    for j in range(LANES):
-        answer[j] = np.int32(len(activities))
-    for row in range(len(activities) - 1, first_output - 1, -1):
-        for j in range(LANES):
-            answer[j] = np.int32(row) if activities[row, j] == top[j] else answer[j]
-    right = 0
-    for j in range(size):
-        right += answer[j] == first_output + labels[first + j]
-    return right
-
-
-@inlined_loop
-def _cross_entropies(activities, first_output, labels, first, size, top, total):
-    """Sum of -log softmax(y)[label]; total = sum over outputs of exp(y - top)."""
-    for j in range(LANES):
-        total[j] = _ZERO
-    for row in range(first_output, len(activities)):
-        for j in range(LANES):
-            total[j] += elementary.exp(activities[row, j] - top[j])
-    loss = 0.0
-    for j in range(size):
-        right = activities[first_output + labels[first + j], j]
-        loss += np.float64(elementary.log(total[j]) + (top[j] - right))
-    return loss
-
-
-@inlined_loop
-def _squared_errors(activities, first_output, loss_kind, labels, values, first, size):
-    """Sum over samples of the mean over outputs of (y - t)²."""
-    num_outputs = len(activities) - first_output
-    loss = 0.0
-    for k in range(num_outputs):
-        for j in range(size):
-            t = np.float32(labels[first + j] == k) if loss_kind == _CLASS_SQUARED_ERROR else values[k, first + j]
-            difference = activities[first_output + k, j] - t
-            loss += np.float64(difference * difference)
-    return loss / num_outputs
-
-
-@inlined_loop
-def scores(loss_kind, activities, num_outputs, labels, values, first, size, top, total, answer):
-    """Sum of losses and number of right answers in a block, which begins at sample `first` of its minibatch."""
-    first_output = len(activities) - num_outputs
-    right = 0
-    if loss_kind != _MEAN_SQUARED_ERROR:
-        _top_of(activities, first_output, top)
-        right = _num_right(activities, first_output, labels, first, size, top, answer)
-    if loss_kind == _CROSS_ENTROPY:
-        return _cross_entropies(activities, first_output, labels, first, size, top, total), right
-    return _squared_errors(activities, first_output, loss_kind, labels, values, first, size), right
-
-
-@inlined_loop
-def accuracy_of(loss_kind, num_right, num_samples):
-    """Fraction of right answers; NaN where there are no classes."""
-    return np.nan if loss_kind == _MEAN_SQUARED_ERROR else num_right / num_samples
-
-
-@inlined_loop
-def output_errors(loss_kind, activities, num_outputs, labels, values, first, size, top, total, label_smoothing, errors):
-    """d loss / d y per sample [output, LANES], after `scores` has left `top` and `total`."""
-    first_output = len(activities) - num_outputs
-    if loss_kind == _CROSS_ENTROPY:
-        for row in range(first_output, len(activities)):
-            for j in range(LANES):
-                errors[row - first_output, j] = elementary.exp(activities[row, j] - top[j]) / total[j]
-        for j in range(size):
-            errors[labels[first + j], j] -= np.float32(1.0 - label_smoothing)
-        if label_smoothing > 0.0:
-            share = np.float32(label_smoothing / num_outputs)
-            for k in range(num_outputs):
-                for j in range(LANES):
-                    errors[k, j] -= share
-    else:
-        scale = np.float32(2.0 / num_outputs)
-        for k in range(num_outputs):
-            for j in range(size):
-                t = np.float32(labels[first + j] == k) if loss_kind == _CLASS_SQUARED_ERROR else values[k, first + j]
-                errors[k, j] = scale * (activities[first_output + k, j] - t)
-    clear_lanes(errors, 0, size)
-
-
-@inlined_loop
-def shape_losses(shaping, sigma, losses, shaped):
-    """What an evolution strategy makes of losses; see `topoevo.kernels.base.Shaping`."""
-    num = len(losses)
-    if shaping == _RAW:
-        for i in range(num):
-            shaped[i] = losses[i] / sigma
-    elif shaping == _STANDARDIZED:
-        mean = 0.0
-        for i in range(num):
-            mean += losses[i]
-        mean /= num
-        variance = 0.0
-        for i in range(num):
-            variance += (losses[i] - mean) ** 2
-        deviation = np.sqrt(variance / num)
-        for i in range(num):
-            shaped[i] = (losses[i] - mean) / deviation if deviation > 0.0 else 0.0
-    else:
-        for i in range(num):
-            rank = 0.0
-            for k in range(num):
-                rank += 1.0 if losses[i] > losses[k] else 0.5 if losses[i] == losses[k] else 0.0
-            shaped[i] = (rank - 0.5) / (num - 1) - 0.5
-
-
-# -- weight updates ---------------------------------------------------------------------------------------------
-
-
-@inlined_loop
-def learning_rate(lr, final_lr_ratio, schedule, step, num_steps):
-    """See `topoevo.kernels.base.learning_rate`."""
-    progress = min(step / (num_steps - 1), 1.0) if num_steps > 1 else 0.0
-    if schedule == _COSINE:
-        progress = 0.5 * (1.0 - np.cos(np.pi * progress))
-    return lr * (1.0 - (1.0 - final_lr_ratio) * progress)
-
-
-@inlined_loop
-def shape_gradient(max_grad_norm, grad_power, gradient, plastic):
-    """Clip the gradient of the plastic edges to a norm, then raise its components to a power."""
-    if max_grad_norm < np.inf:
-        square = 0.0
-        for e in range(len(gradient)):
-            if plastic[e]:
-                square += np.float64(gradient[e]) * np.float64(gradient[e])
-        if square > max_grad_norm * max_grad_norm:
-            factor = np.float32(max_grad_norm / np.sqrt(square))
-            for e in range(len(gradient)):
-                gradient[e] *= factor
-    if grad_power != 1.0:
-        for e in range(len(gradient)):
-            gradient[e] = np.sign(gradient[e]) * np.abs(gradient[e]) ** np.float32(grad_power)
-
-
-@inlined_loop
-def _moved(weights, e, shrink, change):
-    """A weight after decay and change.
-
-    For the last weights, if their number is no multiple of eight, and for all of less than 24, decay is rounded after
-    the change instead of before: so it was in the first recorded runs, where the compiler had chosen it.
-    """
-    w, num = weights[e], len(weights)
-    if num < 24 or e >= num - num % 8:
-        return fused(-shrink, w, w - change)
-    return fused(-shrink, w, w) - change
-
-
-@inlined_loop
-def update(
-    rule,
-    lr,
-    first_decay,
-    second_decay,
-    epsilon,
-    weight_decay,
-    decoupled,
-    step,
-    first,
-    second,
-    weights,
-    gradient,
-    plastic,
-):
-    """One step of an optimizer on the plastic weights; see `topoevo.kernels.base.UpdateRule`."""
-    lr32, b1, b2 = np.float32(lr), np.float32(first_decay), np.float32(second_decay)
-    a1, a2 = np.float32(1.0 - first_decay), np.float32(1.0 - second_decay)
-    eps, decay = np.float32(epsilon), np.float32(weight_decay)
-    correct1 = np.float32(1.0 / (1.0 - first_decay**step))
-    correct2 = np.float32(1.0 / (1.0 - second_decay**step))
-    shrink = np.float32(lr * weight_decay) if decoupled else _ZERO
-    penalty = _ZERO if decoupled else decay
-    # One loop for each rule: from a choice within the loop the compiler makes code that computes all of them.
-    if rule == _SGD:
-        for e in range(len(weights)):
-            if plastic[e]:
-                first[e] = fused(b1, first[e], fused(penalty, weights[e], gradient[e]))
-                weights[e] = _moved(weights, e, shrink, product(lr32, first[e]))
-    elif rule == _ADAM:
-        rate = lr32 * correct1
-        for e in range(len(weights)):
-            if plastic[e]:
-                g = fused(penalty, weights[e], gradient[e])
-                first[e] = fused(b1, first[e], a1 * g)
-                second[e] = fused(b2, second[e], a2 * (g * g))
-                change = rate * first[e] / (np.sqrt(second[e] * correct2) + eps)
-                weights[e] = _moved(weights, e, shrink, change)
-    elif rule == _RMSPROP:
-        for e in range(len(weights)):
-            if plastic[e]:
-                g = fused(penalty, weights[e], gradient[e])
-                second[e] = fused(b2, second[e], a2 * (g * g))
-                first[e] = fused(b1, first[e], g / (np.sqrt(second[e]) + eps))
-                weights[e] = _moved(weights, e, shrink, product(lr32, first[e]))
-    elif rule != _NONE:
-        for e in range(len(weights)):
-            if plastic[e]:
-                g = fused(penalty, weights[e], gradient[e])
-                second[e] = fused(b2, second[e], a2 * (g * g))
-                move = np.sqrt((first[e] + eps) / (second[e] + eps)) * g
-                first[e] = fused(a2, move * move, b2 * first[e])
-                weights[e] = _moved(weights, e, shrink, product(lr32, move))
-
-
-@inlined_loop
-def add_to_average(step, averaged_from, weights, weight_sum):
-    """Let the weights after a step count in their average; `weight_sum` is empty where there is none."""
-    if step >= averaged_from:
-        for e in range(len(weight_sum)):
-            weight_sum[e] += np.float64(weights[e])

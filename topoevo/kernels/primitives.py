@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from topoevo.compilation import entry_point
-from topoevo.kernels import passes
+from topoevo.kernels import scoring, updates
 from topoevo.kernels.lanes import LANES, aligned_rows
 from topoevo.kernels.passes import (
     backward_pass,
@@ -23,13 +23,13 @@ from topoevo.kernels.passes import (
     places_of,
     products,
     replace_outputs_by_errors,
-    scores,
-    shape_gradient,
     store_rows,
     sums_of_edges,
 )
 from topoevo.kernels.prefetch import nothing_to_fetch
+from topoevo.kernels.scoring import scores
 from topoevo.kernels.sources import CACHE
+from topoevo.kernels.updates import shape_gradient
 
 _ONE = np.float32(1.0)
 
@@ -68,7 +68,7 @@ def output_errors(loss_kind, outputs, labels, values, label_smoothing, all_error
         size = min(LANES, n - start)
         load_rows(outputs, start, size, rows)
         scores(loss_kind, rows, num_outputs, labels[0], values, start, size, top, total, answer)
-        passes.output_errors(
+        scoring.output_errors(
             loss_kind, rows, num_outputs, labels[0], values, start, size, top, total, label_smoothing, errors
         )
         store_rows(errors, 0, all_errors, start, size)
@@ -142,7 +142,7 @@ def update(
 ):  # fmt: skip
     """See `Kernel.update`; `gradient` is changed, too."""
     shape_gradient(max_grad_norm, grad_power, gradient, plastic)
-    passes.update(
+    updates.update(
         rule, lr, first_decay, second_decay, epsilon, weight_decay, decoupled, step,
         first, second, weights, gradient, plastic,
     )  # fmt: skip

@@ -11,25 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.activations import ACTIVATIONS_BY_CODE
-from topoevo.kernels.base import (
-    Batches,
-    Floats,
-    Kernel,
-    Loss,
-    Optimization,
-    OptimizerState,
-    Perturbations,
-    Plasticity,
-    Proposals,
-    StepScores,
-    UpdateRule,
-    averaging_start,
-    learning_rate,
-    mean_scores,
-    target_values,
-)
+from topoevo.kernels.arrays import Floats
+from topoevo.kernels.base import Kernel
+from topoevo.kernels.batches import Batches, StepScores
+from topoevo.kernels.candidates import Perturbations, Proposals
 from topoevo.kernels.checks import check_inputs, check_plasticity, check_training
+from topoevo.kernels.loss import Loss, mean_scores, target_values
 from topoevo.kernels.objectives import Objective, estimate_gradient, walk
+from topoevo.kernels.optimization import Optimization, OptimizerState, UpdateRule, averaging_start, learning_rate
+from topoevo.kernels.plasticity import Plasticity
 from topoevo.network import Network
 
 
@@ -137,8 +127,8 @@ class ReferenceKernel(Kernel):
         elif o.rule is UpdateRule.ADAM:
             first = o.first_decay * first + (1 - o.first_decay) * g
             second = o.second_decay * second + (1 - o.second_decay) * g**2
-            unbiased_first = first / (1 - o.first_decay**state.steps)
-            unbiased_second = second / (1 - o.second_decay**state.steps)
+            unbiased_first = first / (1 - o.first_decay**state.age)
+            unbiased_second = second / (1 - o.second_decay**state.age)
             change = lr * unbiased_first / (np.sqrt(unbiased_second) + o.epsilon)
         elif o.rule is UpdateRule.RMSPROP:
             second = o.second_decay * second + (1 - o.second_decay) * g**2

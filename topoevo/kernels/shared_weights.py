@@ -13,7 +13,8 @@ import numpy as np
 
 from topoevo.compilation import cache_directory, entry_point, inlined_loop
 from topoevo.kernels.lanes import LANES, add_scaled, aligned_rows, load, store, zeros
-from topoevo.kernels.passes import accuracy_of, activate, load_inputs, scores, store_rows
+from topoevo.kernels.passes import activate, load_inputs, store_rows
+from topoevo.kernels.scoring import accuracy_of, scores
 from topoevo.kernels.sources import SOURCES
 
 _CACHE = cache_directory(*SOURCES, __file__)

@@ -6,12 +6,25 @@ from pathlib import Path
 
 from topoevo import activations
 from topoevo.compilation import cache_directory
-from topoevo.kernels import base, elementary, lanes, passes, prefetch
+from topoevo.kernels import (
+    arrays,
+    candidates,
+    elementary,
+    lanes,
+    loss,
+    optimization,
+    passes,
+    prefetch,
+    scoring,
+    updates,
+)
 
 _HERE = Path(__file__).parent
-#: The files. Numbers of the enumerations in `topoevo.kernels.base` are part of the code, too.
+#: What the code is made of; numbers of enumerations are part of it, too.
+_MODULES = (activations, arrays, candidates, elementary, lanes, loss, optimization, passes, prefetch, scoring, updates)
+#: Its files.
 SOURCES = (
-    *(str(module.__file__) for module in (activations, base, elementary, lanes, passes, prefetch)),
+    *(str(module.__file__) for module in _MODULES),
     *(str(_HERE / name) for name in ("loops.py", "primitives.py")),
 )
 #: The folder.

@@ -18,23 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from topoevo.kernels.base import (
-    Batches,
-    Floats,
-    Kernel,
-    Loss,
-    Optimization,
-    OptimizerState,
-    Perturbations,
-    Plasticity,
-    Proposals,
-    Shaping,
-    StepScores,
-    UpdateRule,
-    averaging_start,
-    learning_rate,
-)
+from topoevo.kernels.arrays import Floats
+from topoevo.kernels.base import Kernel
+from topoevo.kernels.batches import Batches, StepScores
+from topoevo.kernels.candidates import Perturbations, Proposals, Shaping
 from topoevo.kernels.checks import check_inputs, check_plasticity, check_training
+from topoevo.kernels.loss import Loss
+from topoevo.kernels.optimization import Optimization, OptimizerState, UpdateRule, averaging_start, learning_rate
+from topoevo.kernels.plasticity import Plasticity
 from topoevo.kernels.torch_circuit import Circuit, mean_scores, sample_losses
 from topoevo.network import Network
 
@@ -360,7 +351,7 @@ class _Update:
         self._learned = weights[self._places]
         self._optimizer = _optimizer(optimization, self._learned)
         if self._optimizer is not None:
-            memory: dict[str, Tensor] = {"step": torch.tensor(float(state.steps))}
+            memory: dict[str, Tensor] = {"step": torch.tensor(float(state.age))}
             for name, average in zip(_MEMORY[optimization.rule], (state.first, state.second), strict=True):
                 if name is not None:
                     memory[name] = torch.from_numpy(average[self._edges]).to(weights)

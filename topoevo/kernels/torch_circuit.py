@@ -19,7 +19,7 @@ from torch import Tensor
 
 from topoevo.activations import ACTIVATIONS_BY_CODE
 from topoevo.errors import KernelError
-from topoevo.kernels.base import Loss
+from topoevo.kernels.loss import Loss
 from topoevo.network import Network
 
 

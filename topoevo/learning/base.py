@@ -91,6 +91,8 @@ class Learner:
         }
         if self.state.weight_sum is not None:
             memory |= {"weight_sum": self.state.weight_sum.copy(), "num_summed": self.state.num_summed}
+        if self.state.num_inherited:
+            memory["num_inherited"] = self.state.num_inherited
         return memory
 
     def recall(self, memory: Mapping[str, Any]) -> None:
@@ -105,6 +107,7 @@ class Learner:
             float(memory["scale"]),
             None if weight_sum is None else np.array(weight_sum, np.float64),
             int(memory.get("num_summed", 0)),
+            int(memory.get("num_inherited", 0)),
         )
         self.rng.bit_generator.state = memory["rng"]
 
@@ -140,6 +143,11 @@ class LearningRule(ABC):
     remedy: ClassVar[str] = "a smaller lr, or max_grad_norm"
 
     train_only_outputs: bool = option(False, "train only the connections to the outputs, whatever the learning rule")
+
+    @property
+    def passes_a_step(self) -> int:
+        """How often each sample of a minibatch goes through the network in one step; forwards and backwards is once."""
+        return 1
 
     @abstractmethod
     def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:

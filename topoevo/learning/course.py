@@ -57,6 +57,11 @@ class Course:
         return self._scores.shape[1]
 
     @property
+    def num_samples(self) -> int:
+        """Samples in the minibatches of all steps that were taken, each counted as often as it came."""
+        return int(self._batches.sizes[self._order[: self.num_done]].sum())
+
+    @property
     def history(self) -> TrainingHistory:
         """Scores until now; after a divergence those of all steps, NaN where none was taken."""
         scores = self._scores

@@ -22,8 +22,8 @@ from topoevo.kernels import (
     Shaping,
     StepScores,
 )
-from topoevo.kernels.base import averaging_start, learning_rate
 from topoevo.kernels.objectives import Objective, estimate_gradient
+from topoevo.kernels.optimization import averaging_start, learning_rate
 from topoevo.learning.base import LEARNING_RULES, Learner, LearningRule
 from topoevo.network import Network
 from topoevo.registry import option
@@ -51,6 +51,11 @@ class EvolutionStrategy(LearningRule):
 
     def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
         return Plasticity(np.ones(network.num_edges, np.bool_), propagate=False)
+
+    @property
+    def passes_a_step(self) -> int:
+        """See `LearningRule.passes_a_step`; forwards alone: candidates, and the network itself for its score."""
+        return self.num_candidates + 1
 
     @property
     def _perturbations(self) -> Perturbations:

@@ -49,6 +49,11 @@ class Metropolis(LearningRule):
     def _plasticity(self, network: Network, weight_init: str, feedback_seed: int) -> Plasticity:
         return Plasticity(np.ones(network.num_edges, np.bool_), propagate=False)
 
+    @property
+    def passes_a_step(self) -> int:
+        """See `LearningRule.passes_a_step`; forwards alone: proposals, and what they are compared with."""
+        return self.num_proposals + 1
+
     def deviations(self, network: Network, plastic: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the standard deviation of the proposed change of each weight, float64 [num_edges]."""
         deviations = np.full(network.num_edges, self.sigma)

@@ -1,6 +1,6 @@
 """Optimizers: from a gradient to a change of weights.
 
-Each is a table of numbers for `topoevo.kernels.base.UpdateRule`, which every backend implements.
+Each is a table of numbers for `topoevo.kernels.optimization.UpdateRule`, which every backend implements.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from topoevo.kernels.base import Optimization, Schedule, UpdateRule
+from topoevo.kernels.optimization import Optimization, Schedule, UpdateRule
 
 #: Learning rate of the last step under a schedule that falls, as a fraction of the first.
 FINAL_RATIO = 0.02
@@ -41,6 +41,12 @@ OPTIMIZERS: Mapping[str, Optimization] = MappingProxyType(
 )
 #: Those that have a momentum.
 WITH_MOMENTUM = ("sgd", "rmsprop")
+
+
+def optimizer_remembers(optimizer: str, momentum: float) -> bool:
+    """Return whether an optimizer of `OPTIMIZERS` has a memory of earlier steps, with a momentum where it takes one."""
+    rule = OPTIMIZERS[optimizer].rule
+    return rule is not UpdateRule.NONE and (rule is not UpdateRule.SGD or momentum > 0.0)
 
 
 def make_optimization(

@@ -22,6 +22,7 @@ from topoevo.reporting.lines import (
     file_rows,
     generation_line,
     headline,
+    knows_validation,
     resume_command,
     summary,
 )
@@ -285,7 +286,8 @@ def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, p
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
         table.add_column(style="dim")
         table.add_column(justify="right", style="bold")
-        for left, right in champion_rows(outcome.champion):
+        knows = knows_validation(outcome, params)
+        for left, right in champion_rows(outcome.champion, knows_validation=knows):
             table.add_row(left, right)
         console.print(table)
     blocks = [(title, pairs, ("dim", "")) for title, pairs in end_tables(outcome, params)]

@@ -33,6 +33,8 @@ _PICTURES, _PICTURE, _ONCE = 6_000_000, 1_500_000, 100_000
 _GENERATIONS_A_PICTURE, _MOST_PICTURES = 10, 150
 #: Arrays of float32 that a learner keeps for every connection: weights, and the averages of its optimizer.
 _LEARNED = 3
+#: Bytes of what is inherited of an optimizer for every connection, in a checkpoint and in a journal.
+_MOMENTS, _EVALUATION_MOMENTS = 12, 16
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,12 @@ def disk_use(params: Params, task: Task | Environment, genomes: Sequence[Genome]
     num_left = params.num_generations - num_done
     last = nodes + more_nodes * num_left, connections + more_connections * num_left
     middle = (nodes + last[0]) / 2, (connections + last[1]) / 2
-    individual = _INDIVIDUAL + NODE_DTYPE.itemsize * last[0] + CONNECTION_DTYPE.itemsize * last[1]
+    of_connection = CONNECTION_DTYPE.itemsize + (_MOMENTS if params.hands_on_state else 0)
+    individual = _INDIVIDUAL + NODE_DTYPE.itemsize * last[0] + of_connection * last[1]
     # A journal goes with the last checkpoint that could lead to its generation.
     num_journals = min(num_left, params.keep_checkpoints * params.checkpoint_every)
-    journals = num_journals * (_EVALUATION + _EVALUATION_WEIGHT * last[1])
+    journaled = _EVALUATION_WEIGHT + (_EVALUATION_MOMENTS if params.hands_on_state else 0)
+    journals = num_journals * (_EVALUATION + journaled * last[1])
     # Beside the network files lies the population as in a checkpoint.
     networks = (
         min(params.population_size, KEPT_NETWORKS) * _file_size(task, *last) + params.population_size * individual

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topoevo.errors import CheckpointError
+from topoevo.evolution.moments import Moments
 from topoevo.experiment.failure import reason_of
+from topoevo.experiment.journal import moments_of_record, moments_record
 from topoevo.experiment.learning_facts import feedback_of
 from topoevo.experiment.params import all_settings
 from topoevo.reporting.atomic import finite
@@ -124,6 +126,7 @@ def failure_facts(failure: Failure, params: Params) -> dict[str, Any]:
             "stream": failure.stream.name,
             "generation": failure.generation,
             "index": failure.index,
+            **({} if failure.individual.moments is None else {"moments": moments_record(failure.individual.moments)}),
         },
         "traceback": failure.words.splitlines(),
         # JSON has no infinity.
@@ -145,6 +148,8 @@ class FailureFile:
         What went wrong, in one line.
     stream, generation, index
         Address of the random numbers of the evaluation.
+    moments
+        What the optimizer began with; None if that was nothing.
     """
 
     network: NetworkFile
@@ -153,6 +158,7 @@ class FailureFile:
     stream: Stream
     generation: int
     index: int
+    moments: Moments | None = None
 
 
 def read_failure(path: Path) -> FailureFile:
@@ -173,10 +179,11 @@ def read_failure(path: Path) -> FailureFile:
         are_places = all(type(number) is int and 0 <= number < 2**62 for number in numbers)
         if not are_places or not isinstance(reason, str) or stream not in (Stream.LEARNING, Stream.CONFIRMATION):
             raise ValueError("it is no address")
+        moments = moments_of_record(failure["moments"]) if "moments" in failure else None  # type: ignore[operator, index]
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(f"{path}: does not say how to repeat the evaluation of its network") from None
     generation, index, individual = numbers
-    return FailureFile(network, individual, reason, stream, generation, index)
+    return FailureFile(network, individual, reason, stream, generation, index, moments)
 
 
 def failure_files(folder: Path) -> list[tuple[Path, int, int]]:

@@ -12,8 +12,16 @@ from typing import Any
 
 from topoevo.errors import CheckpointError
 from topoevo.evolution import Population
+from topoevo.evolution.moments import Moments
 from topoevo.experiment.archive import read_archive, write_archive
-from topoevo.experiment.checkpoint import Checkpoint, activation_names, gene_tables, read_genomes
+from topoevo.experiment.checkpoint import (
+    Checkpoint,
+    activation_names,
+    gene_tables,
+    moment_tables,
+    read_genomes,
+    read_moments,
+)
 from topoevo.experiment.checkpoint_fields import Checked, Count, Origin, checked
 from topoevo.genome import Genome
 
@@ -38,19 +46,22 @@ class KeptPopulation:
         Their ids.
     origin
         From `topoevo.experiment.data.origin_of`.
+    moments
+        What the learning of each begins with; see `topoevo.evolution.Individual`.
     """
 
     generation: int
     genomes: tuple[Genome, ...]
     individuals: tuple[int, ...]
     origin: dict[str, Any]
+    moments: tuple[Moments | None, ...]
 
     @staticmethod
     def of_checkpoint(checkpoint: Checkpoint) -> KeptPopulation:
         """Return the generation that a checkpoint goes on with."""
         population = checkpoint.population
-        genomes, ids = zip(*((one.genome, one.id) for one in population.members), strict=True)
-        return KeptPopulation(population.generation, genomes, ids, checkpoint.origin)
+        genomes, ids, moments = zip(*((one.genome, one.id, one.moments) for one in population.members), strict=True)
+        return KeptPopulation(population.generation, genomes, ids, checkpoint.origin, moments)
 
     @staticmethod
     def read(path: Path) -> KeptPopulation:
@@ -66,7 +77,9 @@ class KeptPopulation:
         genomes = read_genomes(arrays, meta.activations)
         if len(genomes) != len(meta.individuals):
             raise CheckpointError(f"has {len(genomes)} genomes of {len(meta.individuals)} individuals")
-        return KeptPopulation(meta.generation, tuple(genomes), tuple(meta.individuals), meta.origin.model_dump())
+        moments = tuple(read_moments(arrays, len(genomes)))
+        origin = meta.origin.model_dump()
+        return KeptPopulation(meta.generation, tuple(genomes), tuple(meta.individuals), origin, moments)
 
 
 def write_population(path: Path, population: Population, origin: dict[str, Any]) -> None:
@@ -92,7 +105,7 @@ def write_population(path: Path, population: Population, origin: dict[str, Any])
         "individuals": [one.id for one in population.members],
         "origin": origin,
     }
-    write_archive(path, gene_tables([one.genome for one in population.members]), meta)
+    write_archive(path, gene_tables([one.genome for one in population.members]) | moment_tables(population), meta)
 
 
 class _Meta(Checked):

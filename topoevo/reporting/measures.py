@@ -55,6 +55,9 @@ MEASURES = (
     "front/hypervolume",
     "racing/saved_share",
     *(f"operators/{name}_{part}" for name in operator_names() for part in _OF_OPERATORS),
+    *(f"operators/{name}_rank" for name in operator_names()),
+    "population/sample_passes",
+    "population/lines",
 )
 
 #: The same of an epoch, where one network is trained without evolution.
@@ -107,6 +110,8 @@ def measures_of(record: GenerationRecord) -> dict[str, float | None]:
         "population/accuracy_mean": _reduced(np.mean, accuracies(members)),
         "population/failures": record.num_failures,
         "population/evaluations": record.num_evaluations,
+        "population/sample_passes": record.sample_passes,
+        "population/lines": len({member.line for member in members}),
     }
     if record.saving is not None:
         found["racing/saved_share"] = record.saving.share
@@ -115,6 +120,7 @@ def measures_of(record: GenerationRecord) -> dict[str, float | None]:
     for name, credit in record.credits.items():
         numbers = (credit.children, credit.share, record.probabilities.get(name))
         found |= {f"operators/{name}_{part}": one for part, one in zip(_OF_OPERATORS, numbers, strict=True)}
+        found[f"operators/{name}_rank"] = credit.rank
     if record.champion is not None:
         found |= champion_measures(record.champion)
     for name, values in (

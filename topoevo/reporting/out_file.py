@@ -34,7 +34,7 @@ _ENDS_OF_LINES = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 def read_out(path: str | Path, *, num_inputs: int | None = None, num_outputs: int | None = None) -> NetworkFile:
     """Read and check an ``.out`` file.
 
-    The genome's nodes are numbered as by `Genome.minimal`: inputs, bias, outputs, then hidden nodes in the order of the
+    The genome's nodes are numbered as by `minimal_genome`: inputs, bias, outputs, then hidden nodes in the order of the
     file. Innovation numbers follow the rows of the file.
 
     Parameters

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from topoevo.errors import CheckpointError, NetworkFileError, ParamsError
 from topoevo.evolution import Evaluation
+from topoevo.evolution.moments import Moments
 from topoevo.experiment.archive import state_files
 from topoevo.experiment.checkpoint import PREFIX, Checkpoint
 from topoevo.experiment.failure import reason_of
@@ -126,6 +127,8 @@ class Replayable:
         `topoevo.experiment.data.origin_of`.
     recorded
         What came out of it; None if that was not kept.
+    moments
+        What the optimizer began with; None if that was nothing.
     """
 
     individual: int
@@ -136,6 +139,7 @@ class Replayable:
     source: Path
     origin: dict[str, Any]
     recorded: Recorded | None
+    moments: Moments | None = None
 
 
 def find_replayable(run: RunDirectory, individual: int, generation: int | None = None) -> Replayable:
@@ -199,6 +203,7 @@ def _candidates(run: RunDirectory, individual: int, generation: int | None) -> I
                 path,
                 {"data": (failure.network.facts.get("task") or {}).get("data")},
                 Recorded(-math.inf, None, None, failure.reason),
+                failure.moments,
             )
     for path in (*_populations(run), *reversed(state_files(run.checkpoint, PREFIX))):
         # Snapshots are many and large: those whose names say that they are of another generation are not read.
@@ -218,6 +223,7 @@ def _candidates(run: RunDirectory, individual: int, generation: int | None) -> I
                 path,
                 population.origin,
                 _recorded(run, population, index),
+                population.moments[index],
             )
 
 

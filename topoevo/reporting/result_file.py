@@ -63,12 +63,14 @@ def result_of(outcome: Outcome, *, seed: int) -> dict[str, Any]:
     """Return the content of ``result.json``."""
     champion = outcome.champion
     epochs = {} if outcome.epochs is None else {"epochs": outcome.epochs}
+    passes = {} if outcome.sample_passes is None else {"sample_passes": outcome.sample_passes}
     return {
         "status": outcome.status,
         "reason": outcome.reason,
         **epochs,
         "generations": outcome.generations,
         "evaluations": outcome.evaluations,
+        **passes,
         "seconds": outcome.seconds,
         "seed": seed,
         "digest": outcome.digest,

@@ -68,10 +68,11 @@ def operator_rows(standings: Mapping[str, Standing], *, adapted: bool) -> list[t
     adapted
         Whether their probabilities have changed.
     """
-    cells = [["children", "improved", *(["probability"] if adapted else [])]]
+    cells = [["children", "improved", "rank", *(["probability"] if adapted else [])]]
     for one in standings.values():
         share = "-" if one.credit.share is None else f"{100 * one.credit.share:.1f} %"
-        cells.append([str(one.credit.children), share, *([f"{one.probability:.3f}"] if adapted else [])])
+        rank = "-" if one.credit.rank is None else f"{one.credit.rank:.2f}"
+        cells.append([str(one.credit.children), share, rank, *([f"{one.probability:.3f}"] if adapted else [])])
     return list(zip(["operator", *standings], _aligned(cells), strict=True))
 
 

@@ -170,6 +170,7 @@ class Workers:
         stream: Stream,
         generation: int,
         index: int,
+        leg: Leg | None = None,
         on_wait: Callable[[], None] = lambda: None,
     ) -> Evaluation:
         """Return the evaluation of one genome in a worker.
@@ -180,10 +181,13 @@ class Workers:
             How, what, and on what.
         stream, generation, index
             Address of its random numbers.
+        leg
+            The part of the training that is to be done; None stands for all of it.
         on_wait
             See `evaluate`.
         """
-        portion = Portion(evaluator, shared, (genome,), (index,), stream, generation)
+        legs = {} if leg is None else {index: leg}
+        portion = Portion(evaluator, shared, (genome,), (index,), stream, generation, legs)
         ((_, evaluation),) = self._results([portion], on_wait)
         return evaluation
 
