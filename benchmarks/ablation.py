@@ -25,11 +25,14 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "params" / "wlnn" / "mnist-smallest.yaml"
+#: A child has as many new nodes and activations as in the file on average, and 59 new connections at zero.
 BLIND = {
     "p_grow_connection": 0,
     "p_grow_node": 0,
-    "p_add_connection": 0.7,
-    "p_add_node": 0.1,
+    "p_add_connection": 0.99,
+    "p_add_node": 0.0033,
+    "p_change_activation": 0.0067,
+    "add_connection_weight": "zero",
     "num_mutations_per_generation": 60,
 }
 #: Settings that differ from the file, by what they take away or add.
@@ -62,7 +65,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "no weight decay": {"weight_decay": 0},
     "label smoothing .05": {"label_smoothing": 0.05},
     "weight averaging .2": {"weight_averaging": 0.2},
-    "one population": {"num_islands": 1},
+    "one population": {"num_islands": 1, "elite_ratio": 0.625},
     "islands apart": {"migration_every": 0},
     "optimizer state inherited": {"inherit_optimizer_state": True},
     "racing 2": {"racing": 2},

@@ -5,8 +5,10 @@
 
 Methods: evolved (the search of the parameter file, with --max_connections), fisher and magnitude (gradual pruning of
 fully connected networks), rigl, random (topologies drawn at random), l1 (L1-penalized linear model, refitted),
-fisher_best_of (pruning again and again, with as many sample passes as the evolved search), blind (the evolved search
-without informed operators), front (one evolved search for all budgets, with --front_connections).
+first (the best of the evolved search's first networks, which are pruned, too: what activations of several kinds and
+direct connections are worth without evolution), fisher_best_of (pruning again and again, with as many sample passes as
+the evolved search), blind (the evolved search without informed operators), front (one evolved search for all budgets,
+with --front_connections).
 
 The same for all: validation samples choose; what is chosen is trained by the final stage of the parameter file
 (final_epochs, final_samples, and its optimizer); then it sees the test samples, once. A connection is one between nodes
@@ -30,13 +32,13 @@ from frontier_methods.lasso import l1
 from frontier_methods.problem import DATASETS, IMAGES, Problem, load_problem, params_file, shortened
 from frontier_methods.restarts import TRAININGS, best_configuration, best_of
 from frontier_methods.rows import BenchmarkError, Outcome, Progress, Rows, Stopwatch, chosen, measured, read_rows
-from frontier_methods.searching import BLIND, search
+from frontier_methods.searching import OVERRIDES, search
 from frontier_methods.summary import draw, tables
 
 from topoevo.errors import TopoevoError
 
 #: In the order in which they are measured: the evolved search tells how many passes its rival may use.
-METHODS = ("l1", *TRAININGS, "evolved", "front", "fisher_best_of", "blind")
+METHODS = ("l1", *TRAININGS, "evolved", "front", "first", "fisher_best_of", "blind")
 #: Those that are measured if none is named.
 USUAL_METHODS = tuple(method for method in METHODS if method != "front")
 BUDGETS = {
@@ -122,7 +124,7 @@ def _outcomes(
     """What a method finds at each budget."""
     if method == "l1":
         return _linear(problem, budgets)
-    if method in ("evolved", "blind"):
+    if method in ("evolved", *OVERRIDES):
         runs = [([budget], [budget]) for budget in budgets]
         return _searched(problem, method, runs, given, folder)
     if method == "front":
@@ -175,14 +177,12 @@ def _searched(
             out_dir=folder / f"{problem.name}-{method}-{'-'.join(map(str, together))}-s{problem.seed}",
             num_workers=given.num_workers,
             data_dir=given.data_dir,
-            overrides=BLIND if method == "blind" else None,
+            overrides=OVERRIDES.get(method),
         )
         cpu_seconds = watch.read()[1]
         for budget in wanted:
             run = found[budget]
-            words = ("one run for all budgets" if method == "front" else "one run") + (
-                ", at most so many passes" if run.is_bound else ""
-            )
+            words = "one run for all budgets" if method == "front" else "one run"
             cost = cpu_seconds if run.is_new else None
             yield budget, Outcome(run.genome, words, 1, run.passes, run.seconds, cost, is_finished=True)
 

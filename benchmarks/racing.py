@@ -62,9 +62,9 @@ def run(params: Params, task: Task, passes: float) -> Row:
     with Workers.from_params(params) as workers:
         while True:
             record = experiment.step(workers)
-            epochs = params.num_epochs
-            if record.generation == 0 and params.initial_epochs is not None:
-                epochs = params.initial_epochs
+            epochs = params.epochs_of_children
+            if record.generation == 0:
+                epochs = params.initial_epochs or params.num_epochs
             evaluations = [one.evaluation for one in record.population.members if one.evaluation is not None]
             saving = saving_of(params, record.generation, evaluations, num_steps=epochs * steps_a_pass)
             if best is not None and (taken + saving.num_steps - saving.num_saved) > passes * steps_a_pass:

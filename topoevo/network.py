@@ -143,6 +143,23 @@ class Network:
         layer[-self.num_outputs :] = layer.max(initial=1)
         return _frozen(layer)
 
+    def on_path(self, keep: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which nodes, bool [num_nodes], and edges, bool [num_edges], lie on a path without some edges.
+
+        Parameters
+        ----------
+        keep
+            Which edges stay, bool [num_edges].
+        """
+        from topoevo.genome import compiled_graph
+
+        role = np.full(self.num_nodes, HIDDEN, np.int8)
+        role[: len(self.input_index)] = INPUT
+        role[len(self.input_index) : self.num_sources] = BIAS
+        role[self.num_nodes - self.num_outputs :] = OUTPUT
+        nodes, kept = compiled_graph.active(_frozen(role), self.source, self.target, _frozen(keep.copy()))
+        return nodes, kept
+
     def part(self, keep: NDArray[np.bool_]) -> tuple[Network, NDArray[np.bool_]]:
         """Return the network without some edges, and which edges it still has.
 
@@ -159,14 +176,7 @@ class Network:
         kept : ndarray of bool [num_edges]
             Edges of this network that the other one has, in the same order.
         """
-        from topoevo.genome import compiled_graph
-
-        first_output = self.num_nodes - self.num_outputs
-        role = np.full(self.num_nodes, HIDDEN, np.int8)
-        role[: len(self.input_index)] = INPUT
-        role[len(self.input_index) : self.num_sources] = BIAS
-        role[first_output:] = OUTPUT
-        nodes, kept = compiled_graph.active(_frozen(role), self.source, self.target, _frozen(keep.copy()))
+        nodes, kept = self.on_path(keep)
         row = (np.cumsum(nodes) - 1).astype(np.int32)
         counts = np.bincount(self.target[kept] - self.num_sources, minlength=self.num_nodes - self.num_sources)
         computed = nodes[self.num_sources :]

@@ -55,7 +55,7 @@ def configurations(method: str, dataset: str) -> list[Configuration]:
     """Return what is tried of one of `TRAININGS` on a data set."""
     if dataset in IMAGES:
         hidden: Sequence[tuple[int, ...]] = ((16,), (32,), (64,), (128,), (64, 32))
-        rates, decays = (0.03, 0.1), (0.1,)
+        rates, decays = (0.03, 0.1), (0.1, 0.01)
     else:
         hidden = ((16,), (32,), (8,), (16, 8), ())
         rates, decays = (0.01, 0.03, 0.1), (0.1, 1.0)
@@ -102,8 +102,9 @@ def best_of(
 ) -> Best:
     """Return the best of as many trainings as a number of passes allows.
 
-    Every configuration is tried once; those that were then among the better half go on, each time from other weights
-    and with another rate, drawn log-uniformly between half and twice its own.
+    Every configuration is tried once; those that were then among the better half go on, each time from other weights,
+    with another rate, drawn log-uniformly between half and twice its own, and another decay, between a third of it and
+    three times as much.
 
     Parameters
     ----------
@@ -124,7 +125,11 @@ def best_of(
             ranked = sorted(scored, key=lambda one: one[1].validation.rank, reverse=True)
             better = [configuration for configuration, _ in ranked[:num_better]]
             rng = np.random.default_rng([problem.seed, budget, number])
-            tried = [replace(one, lr=one.lr * 2.0 ** rng.uniform(-1, 1)) for one in better]
+            factors = zip(2.0 ** rng.uniform(-1, 1, num_better), 3.0 ** rng.uniform(-1, 1, num_better), strict=True)
+            tried = [
+                replace(one, lr=one.lr * faster, weight_decay=one.weight_decay * stronger)
+                for one, (faster, stronger) in zip(better, factors, strict=True)
+            ]
         found = _round(problem, method, budget, tried, number, num_workers=num_workers, deadline=deadline)
         scored += [(one, result) for one, result in zip(tried, found, strict=True) if result is not None]
         spent = sum(result.passes for _, result in scored)

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,11 +155,11 @@ def measured(problem: Problem, method: str, budget: int, outcome: Outcome, *, ne
         Folder for the network file.
     """
     name = f"{problem.name}-{method}-{budget}-s{problem.seed}.json"
-    before = _write(problem, outcome.genome, networks / "chosen" / name)
+    before = _write(problem, outcome.genome, networks / "chosen" / name, parts=("train", "validation"))
     watch = Stopwatch()
     genome, passes = (outcome.genome, 0) if outcome.is_finished else problem.finish(outcome.genome)
     seconds, cpu_seconds = watch.read()
-    scores = _write(problem, genome, networks / name)
+    scores = _write(problem, genome, networks / name, parts=("train", "validation", "test"))
     size = genome.complexity
     return {
         "dataset": problem.name,
@@ -201,12 +202,14 @@ def chosen(row: dict[str, Any], *, networks: Path) -> Outcome:
     return Outcome(load_network(path).file.genome, **row["chosen"])
 
 
-def _write(problem: Problem, genome: Genome, path: Path) -> dict[str, Score]:
-    """Write a network file, and return the scores on all parts of the data."""
-    scores = {part: problem.score_genome(part, genome) for part in ("train", "validation", "test")}
+def _write(problem: Problem, genome: Genome, path: Path, *, parts: Sequence[str]) -> dict[str, Score]:
+    """Write a network file, and return the scores on parts of the data, which it tells, too."""
+    scores = {part: problem.score_genome(part, genome) for part in parts}
     has_classes = problem.task.kind == "classification"
-    told = [TaskScore(-score.loss, score.value if has_classes else None, score.rmse) for score in scores.values()]
-    champion = Champion(Individual(0, (), 0, (), genome), None, *told)
+    told = {
+        part: TaskScore(-score.loss, score.value if has_classes else None, score.rmse) for part, score in scores.items()
+    }
+    champion = Champion(Individual(0, (), 0, (), genome), None, **told)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_network(path, genome, facts=facts_of(champion, problem.params, problem.task))
     return scores

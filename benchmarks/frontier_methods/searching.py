@@ -13,22 +13,25 @@ from typing import Any
 from frontier_methods.problem import ROOT, Problem, data_flags
 from frontier_methods.rows import BenchmarkError
 from topoevo import load_network
-from topoevo.experiment.params import load_params
 from topoevo.genome import Genome
 
-#: What turns the search into one with blind mutation alone: operators that know nothing, and no pruning.
-BLIND: Mapping[str, Any] = {
-    "pruning": "none",
-    "initial_networks": "sparse",
-    "p_grow_connection": 0,
-    "p_prune_connection": 0,
-    "p_rewire_connection": 0,
-    "p_grow_node": 0,
-    "p_prune_node": 0,
-    "p_merge_nodes": 0,
-    "p_add_connection": 0.5,
-    "p_add_node": 0.1,
-    "p_remove_connection": 0.4,
+#: What turns the search into another: its first networks alone, or blind mutation, by operators that know nothing and
+#: without pruning.
+OVERRIDES: Mapping[str, Mapping[str, Any]] = {
+    "first": {"num_generations": 1},
+    "blind": {
+        "pruning": "none",
+        "initial_networks": "sparse",
+        "p_grow_connection": 0,
+        "p_prune_connection": 0,
+        "p_rewire_connection": 0,
+        "p_grow_node": 0,
+        "p_prune_node": 0,
+        "p_merge_nodes": 0,
+        "p_add_connection": 0.5,
+        "p_add_node": 0.1,
+        "p_remove_connection": 0.4,
+    },
 }
 #: Networks for each budget in a run that evolves several sizes at once.
 NETWORKS_AN_ISLAND = 12
@@ -44,8 +47,6 @@ class Run:
         Its champion.
     passes
         Samples that went forwards and backwards.
-    is_bound
-        Whether `passes` is the most that its settings allow, because the run tells no number.
     seconds
         Its own, those before an interruption included.
     is_new
@@ -54,7 +55,6 @@ class Run:
 
     genome: Genome
     passes: int
-    is_bound: bool
     seconds: float
     is_new: bool
 
@@ -108,21 +108,17 @@ def search(
             raise BenchmarkError(f"run_wlnn.py {' '.join(words)}\n{(ended.stderr or ended.stdout)[-2000:]}")
     files = {budget: out_dir / "front" / f"{budget}.json" for budget in budgets}
     files = files if len(budgets) > 1 else {budgets[0]: out_dir / "champion.json"}
-    return _read(out_dir, files, len(problem.task.train), is_new)
+    return _read(out_dir, files, is_new)
 
 
-def _read(out_dir: Path, files: Mapping[int, Path], num_samples: int, is_new: bool) -> dict[int, Run]:
+def _read(out_dir: Path, files: Mapping[int, Path], is_new: bool) -> dict[int, Run]:
     """What a finished run has left in network files, by budget."""
     result = json.loads((out_dir / "result.json").read_text())
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
         raise BenchmarkError(f"{out_dir}: the run has not written {', '.join(missing)}")
-    passes = result.get("sample_passes")
-    is_bound = passes is None
-    if passes is None:
-        passes = _most_passes(out_dir, result["evaluations"], num_samples)
     return {
-        budget: Run(load_network(path).file.genome, int(passes), is_bound, float(result["seconds"]), is_new)
+        budget: Run(load_network(path).file.genome, result["sample_passes"], float(result["seconds"]), is_new)
         for budget, path in files.items()
     }
 
@@ -152,17 +148,3 @@ def _is_finished(out_dir: Path) -> bool:
     """Whether a run has come to its end."""
     file = out_dir / "result.json"
     return file.is_file() and json.loads(file.read_text())["status"] == "finished"
-
-
-def _most_passes(out_dir: Path, num_evaluations: int, num_samples: int) -> int:
-    """The most samples that the settings of a run let pass: trainings, confirmations and the end."""
-    params = load_params(out_dir / "params.yaml", {})
-    a_training = params.num_epochs * (params.num_samples or num_samples)
-    a_confirmation = params.num_epochs * num_samples if params.reward_data == "training" else 0
-    more = (params.initial_epochs or params.num_epochs) - params.num_epochs
-    return (
-        num_evaluations * a_training
-        + params.population_size * more * (params.num_samples or num_samples)
-        + params.num_generations * a_confirmation
-        + params.final_epochs * num_samples
-    )

@@ -21,6 +21,7 @@ STYLES = {
     "rigl": ("RigL", "#0072B2", "^"),
     "l1": ("L1 + refit", "#009E73", "P"),
     "front": ("evolved, one run", "#000000", "*"),
+    "first": ("first networks of evolved", "#7A5195", "h"),
     "blind": ("blind mutation", "#56B4E9", "X"),
     "random": ("random topology", "#8C8C8C", "."),
 }
@@ -40,7 +41,8 @@ def verdict(cells: Cells) -> str:
     methods, budgets = _axes(cells)
     if "evolved" not in methods:
         return ""
-    lines = []
+    lines: list[str] = []
+    unfinished: list[str] = []
     for budget in budgets:
         evolved = cells.get(("evolved", budget))
         if evolved is None:
@@ -51,9 +53,12 @@ def verdict(cells: Cells) -> str:
             ours, theirs = _in_common(evolved, cells.get((method, budget), []))
             if theirs and _mean(theirs, "test") > _mean(ours, "test"):
                 better.append(f"{STYLES[method][0]} ({_mean(theirs, 'test'):.4f} against {_mean(ours, 'test'):.4f})")
+            if any(row["is_capped"] for row in theirs):
+                unfinished.append(f"{STYLES[method][0]} at {budget}")
         if better:
             lines.append(f"- {budget}: better is {', '.join(better)}.")
-    return "Evolved is best at every budget." if not lines else "Evolved is not best at\n\n" + "\n".join(lines)
+    found = "Evolved is best at every budget." if not lines else "Evolved is not best at\n\n" + "\n".join(lines)
+    return found + (f"\n\nStopped before its passes were used up: {', '.join(unfinished)}." if unfinished else "")
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from topoevo.errors import ParamsError
 from topoevo.experiment.controls import CONTROLS, Comparison, ControlExperiment, TrainedControl, random_network
 from topoevo.experiment.data import load_task_of
-from topoevo.experiment.experiment import Interrupted
+from topoevo.experiment.interruption import Interrupted
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import TaskScore
 from topoevo.experiment.settings import Settings

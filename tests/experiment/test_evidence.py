@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from topoevo.experiment.evidence import Probe, gather
-from topoevo.genome import InnovationTracker
+from topoevo.genome import InnovationTracker, Role
+from topoevo.genome.dense import dense_genome
 from topoevo.kernels import Loss, Optimization, UpdateRule
 from topoevo.learning import LEARNING_RULES
 from topoevo.network import compile_network
@@ -77,6 +78,21 @@ def test_absent_connections_are_all_that_are_legal(probe_of, genome, output_conn
     assert (np.diff(np.abs(evidence.slope)) <= 0).all()
 
 
+def test_connections_have_room_where_only_new_nodes_may_feed_an_output(probe_of) -> None:
+    genome = dense_genome(40, (12,), 20, bias=True)
+    genome = genome.with_only(genome.connections["innovation"] % 3 > 0)
+    probe = probe_of(genome.with_weights(np.random.default_rng(1).standard_normal(len(genome.connections))))
+    both = gather(probe, genome, output_connections=True, new_nodes=True)
+    hidden = gather(probe, genome, output_connections=False)
+    apart = gather(probe, genome, output_connections=False, new_nodes=True)
+    outputs = set(genome.nodes["id"][genome.role == Role.OUTPUT].tolist())
+    is_output = np.array([target in outputs for target in apart.absent[:, 1].tolist()])
+    assert is_output.any()
+    np.testing.assert_array_equal(apart.absent[~is_output], hidden.absent)
+    assert set(map(tuple, both.absent.tolist())) <= set(map(tuple, apart.absent.tolist()))
+    assert (np.diff(np.abs(apart.slope)) <= 0).all()
+
+
 def test_saliency_is_fisher_information(probe_of, compiled, genome) -> None:
     probe = probe_of(genome)
     evidence = gather(probe, genome, output_connections=True)
@@ -107,6 +123,16 @@ def test_an_optimizer_that_averages_squares_is_believed(probe_of, genome) -> Non
     probe.learner.state.second[:] = np.arange(probe.learner.network.num_edges)
     expected = probe.learner.weights**2 * np.arange(probe.learner.network.num_edges, dtype=np.float32)
     assert probe.saliency().tobytes() == expected.tobytes()
+
+
+def test_averages_that_are_partly_inherited_are_not_believed(probe_of, genome) -> None:
+    fresh = probe_of(genome, optimization=Optimization(UpdateRule.ADAM, 0.1, second_decay=0.9)).saliency()
+    inherited = probe_of(genome, optimization=Optimization(UpdateRule.ADAM, 0.1, second_decay=0.9))
+    state = inherited.learner.state
+    state.steps, state.num_inherited = 5, 1000
+    # The first edge is new: its average has seen five steps alone.
+    state.second[1:] = 1.0
+    assert inherited.saliency().tobytes() == fresh.tobytes()
 
 
 def test_activities_are_those_of_the_nodes_and_of_all_inputs(probe_of, genome) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from topoevo.errors import ParamsError
 from topoevo.experiment.data import load_task_of
+from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import load_params
@@ -137,6 +138,14 @@ def test_learning_rates_are_spread_evenly_on_a_logarithmic_scale(monkeypatch) ->
     assert rates.pop() == 0.01, "a final training has the rate of the settings"
     assert 0.001 <= min(rates) < 0.004 and 0.025 < max(rates) <= 0.1
     assert abs(np.mean(np.log10(rates)) + 2) < 0.3
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_are_nearly_infinite_are_nothing_to_warn_of() -> None:
+    settings = {"lr": 1e18, "activations": ("tanh",), "p_merge_nodes": 1, "p_grow_node": 1}
+    generations, _ = populations(params_of(**settings))
+    failures = {member.evaluation.failure for population in generations for member in population.members}
+    assert failures <= {None, DIVERGED} and None in failures
 
 
 @pytest.mark.parametrize("rule", ["feedback_alignment", "direct_feedback_alignment", "hebbian", "last_layer"])

@@ -12,6 +12,7 @@ import pytest
 from topoevo.cli import main
 from topoevo.errors import CheckpointError, ParamsError
 from topoevo.evolution.moments import Moments
+from topoevo.experiment.appraiser import Appraiser
 from topoevo.experiment.archive import read_archive, write_archive
 from topoevo.experiment.checkpoint import FORMAT, VERSION, Checkpoint
 from topoevo.experiment.data import load_task_of
@@ -22,7 +23,7 @@ from topoevo.experiment.journal import Journal, Place
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import load_params
 from topoevo.experiment.problem import Leg
-from topoevo.experiment.records import Failure, Observer
+from topoevo.experiment.records import Failure
 from topoevo.experiment.replaying import evaluated_again
 from topoevo.experiment.workers import Workers
 from topoevo.network import compile_network
@@ -31,6 +32,8 @@ from topoevo.reporting.failures import FailureFiles, failure_facts, failure_file
 from topoevo.reporting.kept_population import KeptPopulation, write_population
 from topoevo.reporting.run_directory import RunDirectory
 from topoevo.seeds import Stream
+
+from .stopping import Stopping
 
 SMALL = {
     "num_generations": 4,
@@ -251,26 +254,13 @@ def test_who_finishes_a_race_has_what_it_would_have_without(settings) -> None:
 # -- interruptions, and what is on the disk -----------------------------------------------------------------------
 
 
-class _Stopping(Observer):
-    def __init__(self, after: int) -> None:
-        self.after, self.run = after, None
-
-    def on_start(self, run) -> None:
-        self.run = run
-
-    def on_evaluation(self, generation, done, total) -> None:
-        self.after -= 1
-        if not self.after:
-            self.run.stop("enough")
-
-
 @pytest.mark.parametrize("settings", [{}, {**PRUNED, "racing": 2}], ids=["plain", "race"])
 @pytest.mark.parametrize("after", [8, 13, 21])
 def test_a_resumed_run_is_the_one_that_nobody_interrupted(settings, after: int, tmp_path) -> None:
     params = params_of(**settings)
     task = load_task_of(params)
     expected = Experiment(params, task).run()
-    broken = Experiment(params, task, observers=[_Stopping(after)], checkpoint_folder=tmp_path).run()
+    broken = Experiment(params, task, observers=[Stopping(after)], checkpoint_folder=tmp_path).run()
     assert broken.status == "interrupted"
     checkpoint = Checkpoint.read_last(tmp_path)
     assert all((one.moments is None) == (checkpoint.num_done == 0) for one in checkpoint.population.members)
@@ -282,7 +272,7 @@ def test_a_resumed_run_is_the_one_that_nobody_interrupted(settings, after: int, 
 def test_checkpoints_and_snapshots_keep_every_bit(tmp_path) -> None:
     params = params_of(num_newcomers=2)
     task = load_task_of(params)
-    Experiment(params, task, observers=[_Stopping(12)], checkpoint_folder=tmp_path).run()
+    Experiment(params, task, observers=[Stopping(12)], checkpoint_folder=tmp_path).run()
     checkpoint = Checkpoint.read_last(tmp_path)
     moments = [bits(one.moments) for one in checkpoint.population.members]
     assert moments[-2:] == [None, None] and None not in moments[:-2]
@@ -335,7 +325,7 @@ def test_the_journal_has_room_for_evidence_and_moments_of_a_large_network(tmp_pa
 )
 def test_damaged_moments_are_no_checkpoint(name: str, change, tmp_path) -> None:
     params = params_of()
-    Experiment(params, load_task_of(params), observers=[_Stopping(9)], checkpoint_folder=tmp_path).run()
+    Experiment(params, load_task_of(params), observers=[Stopping(9)], checkpoint_folder=tmp_path).run()
     path = max(tmp_path.glob("generation-*.npz"))
     arrays, meta = read_archive(path, FORMAT, VERSION)
     meta |= {"format": FORMAT, "version": VERSION}
@@ -349,7 +339,7 @@ def test_damaged_moments_are_no_checkpoint(name: str, change, tmp_path) -> None:
 def test_without_it_nothing_is_kept(tmp_path) -> None:
     params = params_of(inherit_optimizer_state=False)
     task = load_task_of(params)
-    Experiment(params, task, observers=[_Stopping(12)], checkpoint_folder=tmp_path).run()
+    Experiment(params, task, observers=[Stopping(12)], checkpoint_folder=tmp_path).run()
     path = max(tmp_path.glob("generation-*.npz"))
     assert not any("moment" in name for name in read_archive(path, FORMAT, VERSION)[0])
     assert b"moments" not in b"".join(journal.read_bytes() for journal in tmp_path.glob("journal-*"))
@@ -400,10 +390,10 @@ def test_a_file_of_a_failure_says_what_the_optimizer_began_with(tmp_path) -> Non
 
 def test_a_confirmation_begins_as_the_evaluation_did(monkeypatch) -> None:
     given = []
-    confirm = Experiment._confirm
+    confirm = Appraiser.confirm
     monkeypatch.setattr(
-        Experiment,
-        "_confirm",
+        Appraiser,
+        "confirm",
         lambda self, *words, **options: given.append(options) or confirm(self, *words, **options),
     )
     records = generations(params_of(), 4)

@@ -441,6 +441,20 @@ def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path, mon
             ["initial_epochs", "lr_spread"],
         ),
         (
+            {"learning_rule": "metropolis", "optimizer": "none", "lr_spread": 2.0, "initial_lr": 0.1},
+            ["initial_lr", "lr_spread"],
+        ),
+        (
+            {
+                "shared_weights": (1.0, 2.0),
+                "initial_hidden_nodes": (3, 4),
+                "p_initial_second_layer": 0.1,
+                "pruning_stages": 4,
+                "pruning_stop": 0.5,
+            },
+            ["initial_hidden_nodes", "p_initial_second_layer", "pruning_stages", "pruning_stop"],
+        ),
+        (
             {
                 "num_generations": 0,
                 "num_islands": 3,

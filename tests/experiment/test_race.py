@@ -17,9 +17,10 @@ from topoevo.evolution.racing import Racing, Saving, ranking_by_progress
 from topoevo.evolution.selection import ranking
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import load_task_of
-from topoevo.experiment.experiment import Experiment, Interrupted
+from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.front import Front
 from topoevo.experiment.idle import find_idle
+from topoevo.experiment.interruption import Interrupted
 from topoevo.experiment.journal import Journal, Place
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import load_params
@@ -312,8 +313,10 @@ class _Stopping(Experiment):
     def __init__(self, *given, after: int, **options) -> None:
         super().__init__(*given, **options)
         self.after = after
+        evaluate = self._appraiser.evaluate
+        self._appraiser.evaluate = lambda population, workers: self._counted(evaluate, population, workers)
 
-    def _evaluate(self, population, workers):
+    def _counted(self, evaluate_all, population, workers):
         evaluate = workers.evaluate
 
         def counting(*given, on_result, **options):
@@ -328,7 +331,7 @@ class _Stopping(Experiment):
 
         workers.evaluate = counting
         try:
-            return super()._evaluate(population, workers)
+            return evaluate_all(population, workers)
         finally:
             workers.evaluate = evaluate
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from topoevo.cli import main
+from topoevo.experiment.appraiser import Appraiser
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment
@@ -18,6 +19,8 @@ from topoevo.kernels.reference import ReferenceKernel
 from topoevo.learning import Learner
 from topoevo.reporting.measures import measures_of
 from topoevo.reporting.result_file import result_of
+
+from .stopping import Stopping
 
 SMALL = {
     "num_generations": 3,
@@ -91,32 +94,17 @@ def test_it_is_what_went_forwards_through_networks_that_learn(name: str, monkeyp
     assert outcome.sample_passes == seen > 0
 
 
-def test_it_is_the_sum_over_all_trainings() -> None:
+def test_it_is_the_sum_over_all_trainings(monkeypatch) -> None:
     """By hand: 8 in generation 0, then 8 of which 2 are elites, 100 samples three times; and confirmations."""
     confirmations = []
-
-    class Counting(Experiment):
-        def _confirm(self, *given, **options):
-            confirmations.append(1)
-            return super()._confirm(*given, **options)
-
+    confirm = Appraiser.confirm
+    monkeypatch.setattr(
+        Appraiser, "confirm", lambda *given, **options: confirmations.append(1) or confirm(*given, **options)
+    )
     params = params_of()
-    outcome = Counting(params, load_task_of(params)).run()
+    outcome = Experiment(params, load_task_of(params)).run()
     assert confirmations
     assert outcome.sample_passes == (3 * 8 + len(confirmations)) * 300
-
-
-class _Stopping(Observer):
-    def __init__(self, after: int) -> None:
-        self.after, self.run = after, None
-
-    def on_start(self, run) -> None:
-        self.run = run
-
-    def on_evaluation(self, generation, done, total) -> None:
-        self.after -= 1
-        if not self.after:
-            self.run.stop("enough")
 
 
 @pytest.mark.parametrize("settings", [{}, {"racing": 2}, {**PRUNED, "final_epochs": 2}], ids=["plain", "race", "kept"])
@@ -125,7 +113,7 @@ def test_interruptions_count_nothing_twice(settings, after: int, tmp_path) -> No
     params = params_of(**settings)
     task = load_task_of(params)
     expected = Experiment(params, task).run()
-    stopping = _Stopping(after)
+    stopping = Stopping(after)
     broken = Experiment(params, task, observers=[stopping], checkpoint_folder=tmp_path).run()
     assert broken.status == "interrupted" and broken.sample_passes < expected.sample_passes
     said = []
@@ -160,7 +148,7 @@ def test_a_checkpoint_that_has_not_counted_leads_to_no_number(tmp_path) -> None:
 
 
 def _checkpoints_of(params, task, folder):
-    Experiment(params, task, observers=[_Stopping(9)], checkpoint_folder=folder).run()
+    Experiment(params, task, observers=[Stopping(9)], checkpoint_folder=folder).run()
     return folder
 
 

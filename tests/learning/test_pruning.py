@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from topoevo.genome.dense import dense_genome
 from topoevo.kernels import Loss, Optimization, UpdateRule
 from topoevo.learning import LEARNING_RULES
 from topoevo.learning.course import train_and_prune
-from topoevo.learning.pruning import Pruning, prune
+from topoevo.learning.pruning import Pruning, most_salient, prune
+from topoevo.network import compile_network
 
 ADAM = Optimization(UpdateRule.ADAM, 0.02, final_lr_ratio=0.1, first_decay=0.9, second_decay=0.99)
 RULES = ["backprop", "feedback_alignment", "direct_feedback_alignment", "hebbian", "last_layer"]
@@ -142,3 +144,31 @@ def test_a_training_that_diverges_ends_there(start, make_batches) -> None:
     )
     assert history.diverged
     assert len(history.losses) == len(history.sizes) == epochs_of(batches).size
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_none_is_spent_on_a_connection_that_is_on_no_path(evolve_network, seed: int) -> None:
+    network = evolve_network(seed, num_mutations=120)
+    rng = np.random.default_rng(seed)
+    saliency = rng.exponential(size=network.num_edges)
+    for num_connections in range(1, size(network)):
+        keep = most_salient(network, num_connections, saliency)
+        part, kept = network.part(keep)
+        top = np.argsort(-np.where(network.from_bias, -1.0, saliency), kind="stable")[:num_connections]
+        plain = network.from_bias.copy()
+        plain[top] = True
+        assert size(network.part(plain)[0]) <= size(part) <= num_connections
+        assert (kept == keep)[~network.from_bias].all()
+        if size(part) < num_connections:
+            # No other connection can come alone.
+            for edge in np.flatnonzero(~keep):
+                more = keep.copy()
+                more[edge] = True
+                assert size(network.part(more)[0]) != size(part) + 1
+
+
+def test_outputs_that_seem_useless_do_not_empty_a_small_network() -> None:
+    network = compile_network(dense_genome(12, (4,), 2))
+    saliency = np.where(network.target < 16, 2.0, 1.0)
+    saliency[network.source >= 12] = 0.5
+    assert [size(network.part(most_salient(network, count, saliency))[0]) for count in (2, 5, 9, 20)] == [2, 5, 9, 20]

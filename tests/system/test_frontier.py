@@ -87,6 +87,14 @@ def test_networks_have_the_budget_and_nothing_that_is_dead(folder):
         assert graph.number_of_edges() - len(counted) == row["biases"], row
 
 
+def test_what_is_chosen_has_not_seen_the_test(folder):
+    """Neither scores of it nor files tell how it would do there."""
+    for row in rows_of(folder):
+        document = json.loads((folder / "rows.runs" / "networks" / "chosen" / row["network"]).read_text())
+        assert document["graph"]["scores"]["validation"]["accuracy"] == pytest.approx(row["validation"])
+        assert document["graph"]["scores"]["test"] is None
+
+
 def test_the_reported_accuracy_is_that_of_the_network(folder):
     """Computed node by node from the file, on a split that scikit-learn makes here."""
     images, labels = load_digits(return_X_y=True)

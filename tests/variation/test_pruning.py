@@ -206,9 +206,11 @@ def test_the_most_similar_pair_is_merged_unless_noise_says_otherwise(evolve, mak
     assert len(gone(3.0)) > 2
 
 
-def test_a_node_that_says_nothing_cannot_stand_for_another(make_evidence) -> None:
+@pytest.mark.parametrize("deviation", [0.0, np.inf, np.nan])
+def test_a_node_that_says_nothing_or_too_much_cannot_stand_for_another(make_evidence, deviation: float) -> None:
     genome = dense_genome(3, (2,), 2).with_weights(np.ones(10, np.float32))
-    evidence = changed(make_evidence(0, genome), deviation=np.zeros(len(make_evidence(0, genome).node)))
+    evidence = make_evidence(0, genome)
+    evidence = changed(evidence, deviation=np.full(len(evidence.node), deviation))
     assert len(evidence.similar_in(genome)[0]) == 1
     assert MergeNodes()(genome, fresh(), np.random.default_rng(0), evidence) is None
 

@@ -87,7 +87,7 @@ def compare(run: RunDirectory, params: Params, task: Task, *, num_epochs: int | 
         If there is no champion, the data has changed, or a file cannot be written.
     """
     from topoevo.experiment.controls import ControlExperiment
-    from topoevo.experiment.experiment import Interrupted
+    from topoevo.experiment.interruption import Interrupted
     from topoevo.reporting.controls import WORDS, ControlsConsole, comparison_lines, count, write_comparison
     from topoevo.reporting.network_file import read_network
 

@@ -43,7 +43,7 @@ def verify_command(words: list[str], prog: str) -> int:
     given = parser.parse_args(words)
     if given.count < 0:
         raise ParamsError(f"--generations: {given.count} is not allowed, must be at least 0")
-    from topoevo.experiment.experiment import Interrupted
+    from topoevo.experiment.interruption import Interrupted
     from topoevo.experiment.verification import Verification
     from topoevo.reporting.provenance import recorded_digests
     from topoevo.reporting.run_directory import RunDirectory

@@ -171,21 +171,22 @@ def _moments_of(individual: Individual) -> Moments | None:
     return None if individual.evaluation is None else individual.evaluation.moments
 
 
-def initial_population(size: int, newcomers: Newcomers, *, tracker: InnovationTracker, seed: int) -> Population:
+def initial_population(size: int, *newcomers: Newcomers, tracker: InnovationTracker, seed: int) -> Population:
     """Return the unevaluated generation 0.
 
     Parameters
     ----------
     size
         Number of individuals.
-    newcomers
-        How they are made.
+    *newcomers
+        How they are made, or those of each of so many equal parts.
     tracker, seed
         Innovation numbers, and the run's seed.
     """
     tracker.start_generation()
     members = []
     for index in range(size):
-        genome, operators = newcomers.draw(tracker, generator(seed, Stream.INITIAL, 0, index))
+        part = newcomers[index * len(newcomers) // size]
+        genome, operators = part.draw(tracker, generator(seed, Stream.INITIAL, 0, index))
         members.append(Individual(index, (), 0, operators, genome))
     return Population(0, tuple(members))

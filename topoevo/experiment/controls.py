@@ -15,8 +15,8 @@ from topoevo.evolution import Evaluation
 from topoevo.evolution.mutating import mutate
 from topoevo.evolution.reproduction import initial_population
 from topoevo.experiment.evaluators import DatasetEvaluator
-from topoevo.experiment.experiment import Interrupted
 from topoevo.experiment.founder import sparse_networks
+from topoevo.experiment.interruption import StopRequest
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import TaskScore
@@ -268,7 +268,7 @@ class ControlExperiment:
         # A champion that kept the feedback weights it was chosen with would have an advantage. Nobody asks for rewards.
         evaluator = DatasetEvaluator.from_params(params, task)
         self._evaluator = replace(evaluator, feedback_seed=None, reward_data="training")
-        self._stop_reason = ""
+        self._stop = StopRequest()
 
     def stop(self, reason: str) -> None:
         """Ask to give up soon; safe to call from a signal handler.
@@ -278,7 +278,7 @@ class ControlExperiment:
         reason
             What happened, in a few words.
         """
-        self._stop_reason = reason
+        self._stop.reason = reason
 
     def run(
         self,
@@ -325,7 +325,7 @@ class ControlExperiment:
                 stream=Stream.CONTROL,
                 generation=_TRAINING,
                 on_result=on_result,
-                on_wait=self._check_stop,
+                on_wait=self._stop.check,
             )
         return Comparison(
             params.control,
@@ -338,7 +338,7 @@ class ControlExperiment:
 
     def _control(self, number: int) -> Genome:
         """A control without weights."""
-        self._check_stop()
+        self._stop.check()
         rng = generator(self.params.seed, *self._genome_address(number))
         return _without_weights(CONTROLS[self.params.control](self._champion, self.params, rng))
 
@@ -368,11 +368,6 @@ class ControlExperiment:
             failure=None if evaluation.failure is None else evaluation.failure.strip().splitlines()[-1],
             **scores,
         )
-
-    def _check_stop(self) -> None:
-        """Raise if asked to stop."""
-        if self._stop_reason:
-            raise Interrupted(self._stop_reason)
 
 
 def in_place(genome: Genome, other: Genome) -> float:

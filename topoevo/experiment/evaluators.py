@@ -81,8 +81,8 @@ class DatasetEvaluator(GuardedEvaluator):
         See the settings.
     gives_evidence
         Whether operators ask for what learning saw.
-    output_connections
-        Whether absent connections that evidence is about may end at an output.
+    output_connections, new_nodes
+        Whether new connections may end at an output, and whether new nodes may feed one.
     hands_on_state
         Whether others begin with what the optimizer remembers in the end.
     """
@@ -109,6 +109,7 @@ class DatasetEvaluator(GuardedEvaluator):
     pruning_stop: float = 0.6
     gives_evidence: bool = False
     output_connections: bool = True
+    new_nodes: bool = False
     hands_on_state: bool = False
 
     @staticmethod
@@ -142,8 +143,8 @@ class DatasetEvaluator(GuardedEvaluator):
             pruning_stages=params.pruning_stages,
             pruning_stop=params.pruning_stop,
             gives_evidence=rule.gives_evidence and params.asks_for_evidence,
-            # A new node may feed an output, as one that splits a connection to it does.
-            output_connections=params.output_connections or getattr(params, "p_grow_node", 0.0) > 0.0,
+            output_connections=params.output_connections,
+            new_nodes=getattr(params, "p_grow_node", 0.0) > 0.0,
             hands_on_state=params.hands_on_state,
         )
 
@@ -199,7 +200,8 @@ class DatasetEvaluator(GuardedEvaluator):
         learners, losses, accuracies = [], [], []
         for _ in range(self.num_trials):
             learner = self.start(network, rng, shared.epochs.size)
-            size = limit or int(np.count_nonzero(~network.from_bias))
+            count = int(np.count_nonzero(~network.from_bias))
+            size = count if limit is None else min(limit, count)
             learner.optimization = self._optimization(stream, generation, size, rng)
             give_moments(learner, genome, leg.moments)
             course = Course(learner, shared.batches, shared.epochs, self._pruning(limit, shared))
@@ -342,7 +344,13 @@ class DatasetEvaluator(GuardedEvaluator):
         if removed is not None:
             rows = (np.cumsum(~removed) - 1).astype(np.int32)
             learner = replace(learner, network=replace(learner.network, gene=rows[learner.network.gene]))
-        return gather(_probe(learner, shared), remaining, output_connections=self.output_connections)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return gather(
+                _probe(learner, shared),
+                remaining,
+                output_connections=self.output_connections,
+                new_nodes=self.new_nodes,
+            )
 
 
 def _probe(learner: Learner, shared: SharedData) -> Probe:
@@ -356,7 +364,8 @@ def _saliency(kind: str, shared: SharedData, learner: Learner) -> NDArray[np.flo
     """How much each edge matters while pruning goes on."""
     if kind == "magnitude":
         return np.abs(learner.weights)
-    return _probe(learner, shared).saliency()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _probe(learner, shared).saliency()
 
 
 def limits_of(params: Params) -> tuple[int, ...] | None:

@@ -6,11 +6,13 @@ none. All sums are taken by the backend in a fixed order, so that evolution's ch
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.genome import Genome
-from topoevo.genome.genes import HIDDEN, INPUT
+from topoevo.genome.genes import HIDDEN, INPUT, OUTPUT
 from topoevo.kernels import Kernel, UpdateRule
 from topoevo.learning import Learner
 from topoevo.network import Network
@@ -28,6 +30,8 @@ _WITH_SECOND_MOMENT = (UpdateRule.ADAM, UpdateRule.ADADELTA, UpdateRule.RMSPROP)
 class Probe:
     """A network under a batch of samples: activities, and the errors that its learning rule sends to its nodes.
 
+    Nothing is computed before it is asked for: an optimizer that knows the saliencies needs no pass.
+
     Parameters
     ----------
     learner
@@ -39,18 +43,32 @@ class Probe:
     """
 
     def __init__(self, learner: Learner, inputs: Floats, targets: NDArray[np.int32] | Floats) -> None:
-        self.learner, self.inputs = learner, inputs
+        self.learner, self.inputs, self._targets = learner, inputs, targets
+
+    @property
+    def activities(self) -> Floats:
+        """Activities of all nodes, float32 [num_nodes, num_samples]."""
+        return self._forward[1]
+
+    @cached_property
+    def errors(self) -> Floats:
+        """Errors of all nodes, float32 [num_nodes, num_samples]."""
+        learner, (weighted_inputs, activities) = self.learner, self._forward
         network, kernel, plasticity = learner.network, learner.kernel, learner.plasticity
-        weighted_inputs, self.activities = kernel.forward(network, learner.weights, inputs)
-        output_errors = kernel.output_errors(learner.loss, self.activities[-network.num_outputs :], targets)
+        output_errors = kernel.output_errors(learner.loss, activities[-network.num_outputs :], self._targets)
         if plasticity.direct is not None:
-            errors = kernel.direct_errors(network, plasticity.direct, weighted_inputs, self.activities, output_errors)
+            errors = kernel.direct_errors(network, plasticity.direct, weighted_inputs, activities, output_errors)
         else:
             feedback = learner.weights if plasticity.feedback is None else plasticity.feedback
-            errors = kernel.backward(network, feedback, weighted_inputs, self.activities, output_errors)
+            errors = kernel.backward(network, feedback, weighted_inputs, activities, output_errors)
         if not plasticity.propagate:
             errors[: -network.num_outputs] = 0.0
-        self.errors = errors
+        return errors
+
+    @cached_property
+    def _forward(self) -> tuple[Floats, Floats]:
+        """Weighted inputs and activities."""
+        return self.learner.kernel.forward(self.learner.network, self.learner.weights, self.inputs)
 
     def strain(self) -> Floats:
         """Return the mean size of error times activity, float32 [num_edges]: how hard samples pull at each edge."""
@@ -61,13 +79,14 @@ class Probe:
 
         Fisher information: w² E[g²] (LeCun, Denker & Solla 1990, eq. 5, with the Hessian's diagonal taken as the mean
         square of the gradient, as Theis et al. 2018, eq. 8, do); where the optimizer keeps that mean over minibatches,
-        its own. An edge that follows no error shares in the saliency of what its target feeds, in proportion to
-        w² E[x²] (importance propagated back as by Yu et al. 2018, eq. 9).
+        its own, unless it has inherited some: those of new edges begin at zero, and would be too small beside them. An
+        edge that follows no error shares in the saliency of what its target feeds, in proportion to w² E[x²]
+        (importance propagated back as by Yu et al. 2018, eq. 9).
         """
         learner, network = self.learner, self.learner.network
         squares = np.square(learner.weights)
         state = learner.state
-        if state.steps and learner.optimization.rule in _WITH_SECOND_MOMENT:
+        if state.steps and not state.num_inherited and learner.optimization.rule in _WITH_SECOND_MOMENT:
             found: Floats = squares * state.second
         else:
             found = squares * self._mean_products(np.square(self.errors), np.square(self.activities))
@@ -96,7 +115,7 @@ def _propagate(network: Network, saliency: Floats, frozen: NDArray[np.bool_], po
             saliency[edges] = saliency[edge[start[row] : start[row + 1]]].sum() * power[edges] / total
 
 
-def gather(probe: Probe, genome: Genome, *, output_connections: bool) -> Evidence:
+def gather(probe: Probe, genome: Genome, *, output_connections: bool, new_nodes: bool = False) -> Evidence:
     """Return what operators may know of a network.
 
     Parameters
@@ -106,13 +125,15 @@ def gather(probe: Probe, genome: Genome, *, output_connections: bool) -> Evidenc
     genome
         The genes that it has developed from, those that learning has removed left out.
     output_connections
-        Whether absent connections may end at an output.
+        Whether new connections may end at an output.
+    new_nodes
+        Whether new nodes may feed an output. If they alone may, there is room for as many pairs of each kind.
     """
     network = probe.learner.network
     innovation = genome.connections["innovation"][network.gene]
     order = np.argsort(innovation)
     node, mean, deviation = _activities(probe, genome)
-    absent, slope = _absent(probe, genome, output_connections=output_connections)
+    absent, slope = _absent(probe, genome, output_connections=output_connections, new_nodes=new_nodes)
     similar, correlation = _similar(probe)
     return Evidence(
         innovation=innovation[order],
@@ -131,7 +152,7 @@ def gather(probe: Probe, genome: Genome, *, output_connections: bool) -> Evidenc
 def _moments(activities: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each row."""
     mean: Floats = activities.mean(axis=1)
-    return mean, np.sqrt(np.maximum(np.square(activities).mean(axis=1) - mean * mean, 0.0))
+    return mean, np.sqrt(np.square(activities - mean[:, None]).mean(axis=1))
 
 
 def _activities(probe: Probe, genome: Genome) -> tuple[NDArray[np.int32], Floats, Floats]:
@@ -145,10 +166,12 @@ def _activities(probe: Probe, genome: Genome) -> tuple[NDArray[np.int32], Floats
     return node[order], mean[order], deviation[order]
 
 
-def _absent(probe: Probe, genome: Genome, *, output_connections: bool) -> tuple[NDArray[np.int32], Floats]:
+def _absent(
+    probe: Probe, genome: Genome, *, output_connections: bool, new_nodes: bool
+) -> tuple[NDArray[np.int32], Floats]:
     """The legal absent connections that learning would change most, and the slope of the loss by each weight."""
     network, graph = probe.learner.network, genome.graph
-    pairs = graph.open_pairs(output_connections=output_connections)
+    pairs = graph.open_pairs(output_connections=output_connections or new_nodes)
     closed = np.unpackbits(pairs.closed.view(np.uint8), axis=1, bitorder="little")[:, : len(pairs.targets)]
     # The bias node is no source: it is connected to everything, or costs nothing to connect.
     takes_part = np.isin(graph.id, network.node_id)
@@ -168,7 +191,12 @@ def _absent(probe: Probe, genome: Genome, *, output_connections: bool) -> tuple[
     if probe.learner.plasticity.hebbian is not None:
         _add_hebbian(probe.learner.kernel, slope, source, target, graph.role[target] == HIDDEN, activity)
     num_kept = min(max(_ABSENT_PER_CONNECTION * network.num_edges, _LEAST_ABSENT), len(slope))
-    largest = np.argsort(-np.abs(slope), kind="stable")[:num_kept]
+    largest = np.argsort(-np.abs(slope), kind="stable")
+    is_first = np.arange(len(largest)) < num_kept
+    if new_nodes and not output_connections:
+        into_output = graph.role[target[largest]] == OUTPUT
+        is_first = np.where(into_output, np.cumsum(into_output), np.cumsum(~into_output)) <= num_kept
+    largest = largest[is_first]
     largest = largest[slope[largest] != 0.0]
     ends = np.stack([graph.id[source[largest]], graph.id[target[largest]]], axis=1)
     return ends.astype(np.int32), slope[largest]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from topoevo.evolution import Population
 from topoevo.evolution.descent import population_of, tracker_after
-from topoevo.evolution.newcomers import MutatedCopies
+from topoevo.evolution.newcomers import LayeredNetworks, MutatedCopies, RandomNetworks
 from topoevo.evolution.reproduction import Reproduction, initial_population
-from topoevo.experiment.founder import Founder, random_networks
+from topoevo.experiment.founder import Founder, networks_of_size, random_networks
 from topoevo.experiment.params import Params
 from topoevo.genome import InnovationTracker
 from topoevo.seeds import Stream, generator
@@ -60,9 +60,11 @@ def first_generation(
     """
     if founder is None:
         tracker = InnovationTracker()
-        assert reproduction.newcomers is not None
-        size = params.population_size
-        return tracker, initial_population(size, reproduction.newcomers, tracker=tracker, seed=params.seed)
+        newcomers = reproduction.newcomers
+        assert isinstance(newcomers, RandomNetworks | LayeredNetworks)
+        sizes = params.front_connections or ()
+        made = [networks_of_size(newcomers, params, size) for size in sizes] or [newcomers]
+        return tracker, initial_population(params.population_size, *made, tracker=tracker, seed=params.seed)
     tracker = tracker_after(founder.genome)
     return tracker, population_of(
         founder.genome,

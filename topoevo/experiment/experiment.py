@@ -5,60 +5,40 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from topoevo.errors import CheckpointError
-from topoevo.evolution import Evaluation, Population
-from topoevo.evolution.moments import Moments
-from topoevo.evolution.racing import Saving, ranking_by_progress
+from topoevo.evolution.racing import ranking_by_progress
+from topoevo.experiment.appraiser import Appraiser
 from topoevo.experiment.archive import state_files
 from topoevo.experiment.breeding import Breeding
-from topoevo.experiment.championship import CONFIRMING, Championship
+from topoevo.experiment.championship import Championship
 from topoevo.experiment.checkpoint import PREFIX, Checkpoint
 from topoevo.experiment.data import check_origin, check_task, origin_of
-from topoevo.experiment.episodes import EpisodesProblem
-from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.evolving import first_generation, objectives_of, reproduction_of
 from topoevo.experiment.founder import Founder
 from topoevo.experiment.front import Front, FrontKeeper
 from topoevo.experiment.idle import skipped_operators
-from topoevo.experiment.journal import Journal, Place, delete_journals
+from topoevo.experiment.interruption import Interrupted, StopRequest
+from topoevo.experiment.journal import delete_journals
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
-from topoevo.experiment.problem import Leg
-from topoevo.experiment.race import Race, racing_of, saving_of
 from topoevo.experiment.records import (
     Champion,
     Failure,
     GenerationRecord,
     Observer,
     Outcome,
-    TaskScore,
     announce_end,
 )
-from topoevo.experiment.testing import score_in_workers
-from topoevo.experiment.weight_agnostic import UNDEFINED
 from topoevo.experiment.workers import Workers
 from topoevo.genome import Genome, InnovationTracker
-from topoevo.kernels import load_kernel
-from topoevo.seeds import Stream
 from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironment
 from topoevo.tasks.task import Task
-
-
-class Interrupted(BaseException):
-    """The user or the system has asked the run to stop; raised where nothing is half done.
-
-    Parameters
-    ----------
-    reason
-        What happened, in a few words.
-    """
 
 
 class Experiment:
@@ -106,14 +86,18 @@ class Experiment:
         self._founder = founder
         reproduction = reproduction_of(params, task, founder)
         self._breeding = Breeding(params, reproduction, {} if checkpoint is None else checkpoint.standings)
-        self._racing = racing_of(params)
-        self._total_saving = None if self._racing is None else Saving()
-        self._sample_passes = 0 if params.learns_from_samples else None
-        self._started = time.perf_counter()
-        self._is_prepared = False
-        self._stop_reason = ""
-        self._num_evaluations = 0
-        self._digest = ""
+        self._stop = StopRequest()
+        self._appraiser = Appraiser(
+            params,
+            task,
+            self._evaluator,
+            self._problem,
+            observers=self.observers,
+            stop=self._stop,
+            checkpoint=checkpoint,
+            folder=checkpoint_folder,
+        )
+        self._digest = "" if checkpoint is None else checkpoint.digest
         self._championship = Championship(
             params,
             self._problem,
@@ -129,14 +113,10 @@ class Experiment:
             self._tracker, self._next = first_generation(params, reproduction, founder)
         else:
             self._tracker, self._next = checkpoint.tracker, checkpoint.population
-            self._num_evaluations, self._digest = checkpoint.num_evaluations, checkpoint.digest
-            self._total_saving, self._sample_passes = checkpoint.saving, checkpoint.sample_passes
-            self._started -= checkpoint.seconds
         #: The state after the last finished generation, and whether it is on the disk; two threads may want to save it.
         self._state = self._present_state() if checkpoint is None else checkpoint
         self._is_saved = checkpoint is not None
         self._saving = threading.Lock()
-        self._journal = self._journal_of(())
 
     @property
     def genomes(self) -> tuple[Genome, ...]:
@@ -153,7 +133,7 @@ class Experiment:
         reason
             What happened, in a few words.
         """
-        self._stop_reason = reason
+        self._stop.reason = reason
 
     def leave(self, reason: str) -> None:
         """Save the last finished generation and say that the run was interrupted, while its own thread may be stuck.
@@ -179,18 +159,16 @@ class Experiment:
         workers
             Pool that evaluates.
         """
-        self._prepare()
+        self._appraiser.prepare()
         started = time.perf_counter()
         before = self._next
-        population, saving = self._evaluate(before, workers)
+        population, saving = self._appraiser.evaluate(before, workers)
         evaluated = time.perf_counter()
         objectives = objectives_of(self.params, population.generation)
         order = ranking_by_progress(population, population.objectives(*objectives), crowding=self.params.crowding)
         ranked = time.perf_counter()
         reigning = self._championship.champion
-        self._championship.hold(
-            population, lambda genome, shared, **address: self._confirm(workers, genome, shared, **address)
-        )
+        self._championship.hold(population, partial(self._appraiser.confirm, workers))
         if self._front_keeper is not None:
             self._front_keeper.hold(population)
         confirmed = time.perf_counter()
@@ -213,7 +191,7 @@ class Experiment:
             num_failures=sum(
                 member.evaluation is None or bool(member.evaluation.failure) for member in population.members
             ),
-            num_evaluations=self._num_evaluations,
+            num_evaluations=self._appraiser.num_evaluations,
             digest=self._digest,
             seconds={
                 "evaluation": evaluated - started,
@@ -227,7 +205,7 @@ class Experiment:
             probabilities=self._breeding.probabilities,
             saving=saving,
             before=before,
-            sample_passes=self._sample_passes,
+            sample_passes=self._appraiser.sample_passes,
         )
 
     def run(self) -> Outcome:
@@ -240,8 +218,8 @@ class Experiment:
             self._write_checkpoint()
             for words in skipped_operators(self.params):
                 self._say(words)
-            self._prepare()
-            self._check_stop()
+            self._appraiser.prepare()
+            self._stop.check()
             with Workers.from_params(self.params, self._say) as workers:
                 outcome = self._evolved(workers)
         except Interrupted as interruption:
@@ -250,7 +228,7 @@ class Experiment:
             outcome, error = self._outcome("failed", str(problem)), problem
         except Exception as unexpected:  # Told to the observers, so that files say how the run ended; raised below.
             outcome, error = self._outcome("failed", f"{type(unexpected).__name__}: {unexpected}"), unexpected
-            self._journal.save(now=True)
+            self._appraiser.journal.save(now=True)
         try:
             self._write_checkpoint()
         except CheckpointError as problem:
@@ -272,9 +250,9 @@ class Experiment:
                 for observer in self.observers:
                     observer.on_generation(record)
                 # It is the same again when the run goes on, unless something outside it has changed.
-                self._journal.delete()
+                self._appraiser.journal.delete()
                 return replace(
-                    self._outcome("failed", self._why_all_failed(record)),
+                    self._outcome("failed", self._appraiser.why_all_failed(record.population)),
                     generations=record.generation + 1,
                     evaluations=record.num_evaluations,
                     digest=record.digest,
@@ -282,13 +260,13 @@ class Experiment:
                     sample_passes=record.sample_passes,
                 )
             self._finish_generation(record, workers)
-            self._check_stop()
+            self._stop.check()
         self._finish_champion(workers)
         return replace(
             self._outcome("finished"),
             champion=self._championship.champion,
             front=self._front,
-            sample_passes=self._sample_passes,
+            sample_passes=self._appraiser.sample_passes,
         )
 
     def _outcome(self, status: str, reason: str = "") -> Outcome:
@@ -298,7 +276,7 @@ class Experiment:
             reason,
             self._state.population.generation,
             self._state.num_evaluations,
-            time.perf_counter() - self._started,
+            self._appraiser.seconds,
             self._state.digest,
             self._state.champion,
             front=self._state.front,
@@ -306,12 +284,6 @@ class Experiment:
             saving=self._state.saving,
             sample_passes=self._state.sample_passes,
         )
-
-    def _prepare(self) -> None:
-        """Compile what is needed, once in this process, before several workers ask for it."""
-        if not self._is_prepared:
-            self._evaluator.prepare(self._say)
-            self._is_prepared = True
 
     # -- parts of a generation ----------------------------------------------------------------------------------
 
@@ -325,101 +297,15 @@ class Experiment:
         """The best network of each size, if there are several sizes."""
         return None if self._front_keeper is None else self._front_keeper.front
 
-    def _evaluate(self, population: Population, workers: Workers) -> tuple[Population, Saving | None]:
-        """The population with evaluations, and what racing has saved."""
-        generation, total = population.generation, len(population.members)
-        genomes = [member.genome for member in population.members]
-        shared = self._problem.shared(Stream.SHARED, generation)
-        self._journal = self._journal_of(genomes)
-        known = self._journal.known_members(genomes)
-        if known:
-            self._say(f"{len(known)} of {total} evaluations of generation {generation} are done already")
-        done = len(known)
-
-        def on_result(index: int, evaluation: Evaluation) -> None:
-            nonlocal done
-            done += 1
-            self._journal.add(Place(Stream.LEARNING, index), genomes[index], evaluation, seconds=self._seconds)
-            # While workers compute the others; they all wait between two generations.
-            genomes[index].prepare()
-            for observer in self.observers:
-                observer.on_evaluation(generation, done, total)
-
-        try:
-            evaluate = partial(
-                workers.evaluate, self._evaluator, genomes, shared, generation=generation, on_wait=self._on_wait
-            )
-            legs = {
-                index: Leg(shared.epochs.size, moments=member.moments)
-                for index, member in enumerate(population.members)
-                if member.moments is not None
-            }
-            if self._racing is None:
-                evaluations = evaluate(known=known, legs=legs, on_result=on_result)
-            else:
-                race = Race(self._racing, generation, shared.epochs.size, legs)
-                evaluations = race.run(evaluate, known, on_result)
-        finally:
-            self._journal.save(now=bool(self._stop_reason))
-        self._num_evaluations += total
-        self._count_passes(evaluations)
-        saving = None
-        if self._total_saving is not None:
-            saving = saving_of(self.params, generation, evaluations, num_steps=shared.epochs.size)
-            self._total_saving += saving
-        members = tuple(
-            member.evaluated(evaluation) for member, evaluation in zip(population.members, evaluations, strict=True)
-        )
-        for index, member in enumerate(members):
-            if member.evaluation is not None and member.evaluation.failure:
-                self._announce_failure(Failure(member, Stream.LEARNING, population.generation, index))
-        return Population(population.generation, members), saving
-
-    def _count_passes(self, evaluations: Iterable[Evaluation]) -> None:
-        """Add the samples that evaluations have learned from to those of the run."""
-        if self._sample_passes is not None:
-            self._sample_passes += sum(one.sample_passes for one in evaluations)
-
-    def _confirm(
-        self,
-        workers: Workers,
-        genome: Genome,
-        shared: Any,
-        *,
-        generation: int,
-        index: int,
-        num_epochs: int = 0,
-        moments: Moments | None = None,
-    ) -> Evaluation:
-        """See `topoevo.experiment.championship.Confirm`."""
-        place = Place(Stream.CONFIRMATION, index, num_epochs)
-        evaluation = self._journal.known(place, genome)
-        if evaluation is None:
-            evaluation = workers.evaluate_one(
-                self._evaluator,
-                genome,
-                shared,
-                stream=Stream.CONFIRMATION,
-                generation=generation,
-                index=index,
-                leg=None if moments is None else Leg(shared.epochs.size, moments=moments),
-                on_wait=self._on_wait,
-            )
-            self._journal.add(place, genome, evaluation, seconds=self._seconds)
-            self._journal.save(now=bool(self._stop_reason))
-        self._num_evaluations += index == CONFIRMING
-        self._count_passes([evaluation])
-        return evaluation
-
     def _finish_generation(self, record: GenerationRecord, workers: Workers) -> None:
         """Test the champion if it is time, save, announce."""
         generation = record.generation
         if self.params.test_every and generation % self.params.test_every == 0:
-            self._championship.test(partial(self._score, workers))
+            self._championship.test(partial(self._appraiser.score, workers))
             record = replace(record, champion=self._championship.champion)
         for observer in self.observers:
             observer.on_generation(record)
-        self._journal.close()
+        self._appraiser.journal.close()
         with self._saving:
             self._state, self._is_saved = self._present_state(), False
         if (generation + 1) % self.params.checkpoint_every == 0:
@@ -432,15 +318,15 @@ class Experiment:
             InnovationTracker(self._tracker.next_node, self._tracker.next_innovation),
             self._championship.champion,
             self._championship.confirmed,
-            self._num_evaluations,
-            self._seconds,
+            self._appraiser.num_evaluations,
+            self._appraiser.seconds,
             self._digest,
             self._origin,
             self._founder.genome if self._founder is not None and self.params.num_newcomers else None,
             self._front,
             self._breeding.standings,
-            self._total_saving,
-            self._sample_passes,
+            self._appraiser.saving,
+            self._appraiser.sample_passes,
         )
 
     def _write_checkpoint(self) -> None:
@@ -457,85 +343,28 @@ class Experiment:
         for oldest in state_files(folder, PREFIX)[:1]:
             delete_journals(folder, before=int(oldest.stem.removeprefix(f"{PREFIX}-")))
 
-    def _journal_of(self, genomes: Sequence[Genome]) -> Journal:
-        """The journal of the generation that comes next."""
-        journal = Journal(self._checkpoint_folder, self._next.generation, genomes, say=self._say)
-        if journal.seconds:
-            self._started = min(self._started, time.perf_counter() - journal.seconds)
-        return journal
-
-    @property
-    def _seconds(self) -> float:
-        """Duration of the run until now."""
-        return time.perf_counter() - self._started
-
-    def _on_wait(self) -> None:
-        """Save what is finished, and see whether the run was asked to stop."""
-        self._journal.save(now=bool(self._stop_reason))
-        self._check_stop()
-
-    def _check_stop(self) -> None:
-        """Raise if the run was asked to stop."""
-        if self._stop_reason:
-            raise Interrupted(self._stop_reason)
-
     def _finish_champion(self, workers: Workers) -> None:
         """Train the champion to the end, if asked for, and test it."""
-        champion = self._championship.champion
+        champion, score = self._championship.champion, partial(self._appraiser.score, workers)
         if champion is not None and self.params.final_epochs:
             what = " with the validation samples, too" if self.params.final_samples == "all" else ""
             self._say(f"training the champion for {self.params.final_epochs} more epochs{what} ...")
             others = () if self._front_keeper is None else self._front_keeper.genomes
-            self._journal = self._journal_of([champion.individual.genome, *others])
-            self._championship.train_to_the_end(
-                lambda genome, shared, **address: self._confirm(workers, genome, shared, **address),
-                partial(self._score, workers),
-            )
+            self._appraiser.open_journal(self._next.generation, [champion.individual.genome, *others])
+            self._championship.train_to_the_end(partial(self._appraiser.confirm, workers), score)
             if self._front_keeper is not None:
                 self._front_keeper.finish(
-                    self._trained_to_the_end(others, workers),
-                    partial(self._score, workers),
+                    self._appraiser.train_to_the_end(others, workers),
+                    score,
                     with_all=self.params.final_samples == "all",
                 )
-            self._journal.close()
+            self._appraiser.journal.close()
         if champion is not None and champion.test is None and isinstance(self.task, GymnasiumEnvironment):
             # These episodes take long, and nothing else is seen of them.
             self._say(f"testing the champion in {self.params.num_test_trials} episodes with every weight ...")
-        self._championship.test(partial(self._score, workers))
+        self._championship.test(score)
         if self._front_keeper is not None:
-            self._front_keeper.test(partial(self._score, workers))
-
-    def _trained_to_the_end(self, genomes: Sequence[Genome], workers: Workers) -> list[Evaluation]:
-        """Evaluations of genomes after their final training."""
-        self._say(f"training the best networks of {len(self.params.front_connections or ())} sizes as long ...")
-        generation, num_epochs = self.params.num_generations, self.params.final_epochs
-        places = [Place(Stream.FRONT, index, num_epochs) for index in range(len(genomes))]
-        found = [self._journal.known(*pair) for pair in zip(places, genomes, strict=True)]
-
-        def on_result(index: int, evaluation: Evaluation) -> None:
-            self._journal.add(places[index], genomes[index], evaluation, seconds=self._seconds)
-
-        try:
-            evaluations = workers.evaluate(
-                self._evaluator,
-                genomes,
-                self._problem.shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs),
-                stream=Stream.FRONT,
-                generation=generation,
-                known={index: one for index, one in enumerate(found) if one is not None},
-                on_result=on_result,
-                on_wait=self._on_wait,
-            )
-        finally:
-            self._journal.save(now=bool(self._stop_reason))
-        self._count_passes(evaluations)
-        return evaluations
-
-    def _score(self, workers: Workers, part: str, genome: Genome) -> TaskScore:
-        """The score of a champion; code of others runs in workers, which it may end."""
-        if isinstance(self.task, GymnasiumEnvironment) and isinstance(self._problem, EpisodesProblem):
-            return score_in_workers(self._problem, part, genome, workers, on_wait=self._on_wait, say=self._say)
-        return self._problem.score(part, genome, load_kernel(self.params.kernel_name))
+            self._front_keeper.test(score)
 
     def _announce_champion(self, champion: Champion) -> None:
         """Tell all observers about the champion."""
@@ -546,14 +375,6 @@ class Experiment:
         """Tell all observers about an evaluation that has failed."""
         for observer in self.observers:
             observer.on_failure(failure)
-
-    def _why_all_failed(self, record: GenerationRecord) -> str:
-        """The most frequent reason of a generation's failures, and what may help."""
-        reasons = [member.evaluation.failure or "" for member in record.population.members if member.evaluation]
-        last_lines = [reason.strip().splitlines()[-1] for reason in reasons if reason.strip()]
-        reason = max(set(last_lines), key=last_lines.count)
-        advice = f"; try {self._evaluator.remedy}" if reason in (DIVERGED, UNDEFINED) else ""
-        return f"all {len(reasons)} individuals failed: {reason}{advice}"
 
     def _say(self, text: str) -> None:
         """Tell all observers one line."""

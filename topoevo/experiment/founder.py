@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -69,6 +69,26 @@ def random_networks(params: Params, num_inputs: int, num_outputs: int) -> Random
             bias=params.bias,
         )
     return sparse_networks(params, num_inputs, num_outputs)
+
+
+def networks_of_size(
+    networks: RandomNetworks | LayeredNetworks, params: Params, max_connections: int
+) -> RandomNetworks | LayeredNetworks:
+    """Return how the first networks of one of several sizes are made.
+
+    Parameters
+    ----------
+    networks
+        Of all sizes.
+    params
+        Settings.
+    max_connections
+        The size.
+    """
+    if isinstance(networks, RandomNetworks) or params.initial_hidden_nodes is not None:
+        return networks
+    num_hidden = _hidden_nodes_for((max_connections,), networks.num_inputs, networks.num_outputs)
+    return replace(networks, num_hidden=num_hidden)
 
 
 def _hidden_nodes_for(limits: tuple[int, ...], num_inputs: int, num_outputs: int) -> tuple[int, int]:

@@ -68,12 +68,16 @@ _OF_LEARNING = (
     "inherit_weights",
     "inherit_optimizer_state",
     "initial_epochs",
+    "initial_hidden_nodes",
     "initial_lr",
     "lr_spread",
     "max_connection_epochs",
+    "p_initial_second_layer",
     "weight_decay_scaling",
     "weight_decay_spread",
     "pruning",
+    "pruning_stages",
+    "pruning_stop",
     "reward_data",
     "train_elites",
     "racing",
@@ -227,7 +231,8 @@ def _idle_in_search(settings: Settings) -> Iterator[Contradiction]:
         without["evaluation_period"] = f"reward_data {settings.reward_data}, which judges weights after training"
     rule = LEARNING_RULES[settings.learning_rule]
     if not rule.follows_gradient:
-        without["inherit_optimizer_state"] = f"learning_rule {rule.name}, which follows no gradient"
+        of_optimizers = ("inherit_optimizer_state", "initial_lr", "lr_spread")
+        without |= dict.fromkeys(of_optimizers, f"learning_rule {rule.name}, which follows no gradient")
     elif not optimizer_remembers(settings.optimizer, settings.momentum):
         momentum = " and momentum 0" if settings.optimizer in WITH_MOMENTUM else ""
         without["inherit_optimizer_state"] = f"optimizer {settings.optimizer}{momentum}, which remembers nothing"

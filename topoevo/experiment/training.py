@@ -17,8 +17,8 @@ from topoevo.evolution import Individual
 from topoevo.evolution.reproduction import initial_population
 from topoevo.experiment.data import check_origin, check_task, origin_of
 from topoevo.experiment.evaluators import DIVERGED, DatasetEvaluator, learned_weights
-from topoevo.experiment.experiment import Interrupted
 from topoevo.experiment.founder import Founder, random_networks
+from topoevo.experiment.interruption import Interrupted, StopRequest
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import Champion, EpochRecord, Observer, Outcome, TaskScore, announce_end
@@ -87,7 +87,7 @@ class Training:
         self.num_done = 0 if checkpoint is None else checkpoint.epoch
         self._checkpoint_folder = checkpoint_folder
         self._started = time.perf_counter() - (0.0 if checkpoint is None else checkpoint.seconds)
-        self._stop_reason = ""
+        self._stop = StopRequest()
         evaluator = DatasetEvaluator.from_params(params, task)
         self._kernel = evaluator.kernel
         self._data = TaskData(
@@ -127,7 +127,7 @@ class Training:
         reason
             What happened, in a few words.
         """
-        self._stop_reason = reason
+        self._stop.reason = reason
 
     def leave(self, reason: str) -> None:
         """Save the last finished epoch and say that the run was interrupted, while its own thread may be stuck.
@@ -194,7 +194,7 @@ class Training:
                     observer.on_epoch(record)
                 if record.epoch % self.params.checkpoint_every == 0:
                     self._write_checkpoint()
-                self._check_stop()
+                self._stop.check()
         except Interrupted as interruption:
             status, reason = "interrupted", str(interruption)
         except DivergedError as diverged:
@@ -245,7 +245,7 @@ class Training:
         parts = []
         done = 0
         for portion in np.array_split(order, min(_PORTIONS_AN_EPOCH, num_batches), axis=1):
-            self._check_stop()
+            self._stop.check()
             parts.append(self._learner.train(batches, portion))
             if parts[-1].diverged or not np.isfinite(self._learner.weights).all():
                 raise DivergedError(f"{DIVERGED} in epoch {epoch + 1}; try {self._learner.rule.remedy}")
@@ -289,11 +289,6 @@ class Training:
                 observer.on_checkpoint()
             self._state.write(self._checkpoint_folder, kept=self.params.keep_checkpoints)
             self._is_saved = True
-
-    def _check_stop(self) -> None:
-        """Raise if the run was asked to stop."""
-        if self._stop_reason:
-            raise Interrupted(self._stop_reason)
 
     def _say(self, text: str) -> None:
         """Tell all observers one line."""

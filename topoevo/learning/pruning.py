@@ -7,8 +7,10 @@ saliency; what is left goes on learning with its weights and the optimizer's mem
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +70,7 @@ class Pruning:
 
 
 def prune(learner: Learner, num_connections: int, saliency: NDArray[np.float32]) -> None:
-    """Leave the most salient connections of a learner's network; nodes that are left on no path go, too.
+    """Leave the most salient connections of a learner's network that are on a path; see `most_salient`.
 
     Parameters
     ----------
@@ -80,12 +82,62 @@ def prune(learner: Learner, num_connections: int, saliency: NDArray[np.float32])
         Of each edge, float [num_edges].
     """
     network = learner.network
+    if np.count_nonzero(~network.from_bias) > num_connections:
+        leave(learner, *network.part(most_salient(network, num_connections, saliency)))
+
+
+def most_salient(network: Network, num_connections: int, saliency: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Return which edges to keep so that a number of them are on a path, bool [num_edges].
+
+    The most salient are taken until so many are on a path from an input to an output. Where the last one brings others
+    to life, the least salient that can be missed go; where none can, fewer are kept, and filled up with connections
+    between nodes that are on a path.
+
+    Parameters
+    ----------
+    network
+        More than `num_connections` of its edges are not from the bias node, whose edges are all kept.
+    num_connections
+        Wanted, those from the bias node not counted.
+    saliency
+        Of each edge, float [num_edges].
+    """
     counted = np.flatnonzero(~network.from_bias)
-    if len(counted) <= num_connections:
-        return
-    keep = network.from_bias.copy()
-    keep[counted[np.argsort(-saliency[counted], kind="stable")[:num_connections]]] = True
-    leave(learner, *network.part(keep))
+    ranked = counted[np.argsort(-saliency[counted], kind="stable")]
+
+    def alive(keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        kept: NDArray[np.bool_] = network.on_path(keep)[1] & ~network.from_bias
+        return kept
+
+    def first(count: int) -> NDArray[np.bool_]:
+        keep = np.zeros(network.num_edges, np.bool_)
+        keep[ranked[:count]] = True
+        return alive(keep | network.from_bias)
+
+    top = first(num_connections)
+    if np.count_nonzero(top) == num_connections:
+        return top | network.from_bias
+    counts = range(num_connections + 1, len(ranked))
+    enough = num_connections + 1 + bisect_left(counts, num_connections, key=lambda n: int(np.count_nonzero(first(n))))
+    keep = first(enough)
+    fewer: list[NDArray[np.bool_]] = [top]
+    for edge in ranked[::-1][keep[ranked[::-1]]]:
+        if np.count_nonzero(keep) <= num_connections:
+            return keep | network.from_bias
+        without = keep | network.from_bias
+        without[edge] = False
+        without = alive(without)
+        if np.count_nonzero(without) >= num_connections:
+            keep = without
+        else:
+            fewer.append(without)
+    if np.count_nonzero(keep) > num_connections:
+        keep = max(fewer, key=np.count_nonzero)
+        nodes = network.on_path(keep | network.from_bias)[0]
+        nodes[: len(network.input_index)] = nodes[network.num_nodes - network.num_outputs :] = True
+        ready = nodes[network.source] & nodes[network.target] & ~keep
+        keep[ranked[ready[ranked]][: num_connections - np.count_nonzero(keep)]] = True
+    return keep | network.from_bias
 
 
 def leave(learner: Learner, part: Network, kept: NDArray[np.bool_]) -> None:

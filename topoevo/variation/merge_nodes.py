@@ -49,7 +49,7 @@ class MergeNodes(InformedMutation):
     ) -> Genome | None:
         pairs, correlation = evidence.similar_in(genome)
         mean, deviation = evidence.activities_of(genome, unknown=(np.nan, np.nan))
-        usable = (np.isfinite(mean) & (deviation > 0))[pairs].all(axis=1)
+        usable = (np.isfinite(mean) & np.isfinite(deviation) & (deviation > 0))[pairs].all(axis=1)
         pairs, correlation = pairs[usable], correlation[usable].astype(np.float64)
         if len(pairs) == 0:
             return None
