@@ -108,7 +108,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel("connections (biases not counted)")
         measure = "test error" if chosen[0]["measure"] == "accuracy" else "1 - R² on test samples"
-        axes.set_title(f"{dataset}: {measure}, mean and deviation of {_seeds(chosen)} seeds", fontsize=10, loc="left")
+        axes.set_title(f"{dataset}: {measure}, {_words_of_seeds(chosen)}", fontsize=10, loc="left")
         _label_ends(axes, ends)
     figure.savefig(path, dpi=130)
 
@@ -169,7 +169,8 @@ def _scores(cells: Cells) -> str:
         lines.append(f"| {budget} | " + " | ".join(texts) + " |")
     measure = {"accuracy": "Test accuracy", "r2": "R² on test samples"}[rows[0]["measure"]]
     counted = ", in brackets: of fewer" if any(len(one) < most for one in cells.values()) else ""
-    return f"{measure}, mean ± standard deviation of {most} seeds{counted}.\n\n" + "\n".join(lines)
+    spread = "one seed" if most == 1 else f"mean ± standard deviation of {most} seeds"
+    return f"{measure}, {spread}{counted}.\n\n" + "\n".join(lines)
 
 
 def _costs(cells: Cells) -> str:
@@ -199,13 +200,15 @@ def _in_common(first: Sequence[Row], second: Sequence[Row]) -> tuple[list[Row], 
     return chosen[0], chosen[1]
 
 
-def _seeds(rows: Sequence[Row]) -> str:
-    """How many seeds there are, or from what to what number."""
+def _words_of_seeds(rows: Sequence[Row]) -> str:
+    """Of how many seeds the lines are."""
     per_cell = defaultdict(set)
     for row in rows:
         per_cell[row["method"], row["budget"]].add(row["seed"])
     counts = sorted({len(seeds) for seeds in per_cell.values()})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    if counts == [1]:
+        return "one seed"
+    return f"mean and deviation of {' to '.join(map(str, sorted({counts[0], counts[-1]})))} seeds"
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
