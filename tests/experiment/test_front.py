@@ -231,6 +231,13 @@ def test_the_front_measures_losses_against_decades(evolve) -> None:
     assert front.hypervolume == pytest.approx(0.5 * math.log10(200 / 10) + 0.25 * math.log10(200 / 100))
 
 
+def test_the_measure_of_a_front_does_not_fall_when_a_small_network_gives_way(evolve) -> None:
+    before = Front((10, 100), reference_loss=1.0).challenged([champion(2, 0.5, evolve)])
+    after = before.challenged([champion(9, 0.49, evolve)])
+    assert after.num_improved == 2
+    assert after.hypervolume > before.hypervolume
+
+
 @pytest.mark.parametrize("loss", ["cross_entropy", "class_squared_error", "mean_squared_error"])
 def test_nobody_who_always_says_the_same_is_better_than_the_reference(task, loss: str) -> None:
     rng = np.random.default_rng(0)

@@ -126,6 +126,16 @@ def test_everything_lies_inside_the_picture(genome):
         assert all(0 <= words.x <= scene.width and 0 <= words.y <= scene.height for words in scene.words)
 
 
+@needs_dot
+def test_long_input_names_do_not_move_the_picture(tmp_path, genome):
+    names = [f"the {number}. of many long names" for number in range(6)]
+    scene = make_scene(genome, input_names=names, output_names=["cat", "dog", "malignant"])
+    picture_graphviz.draw(scene, [tmp_path / "n.svg"])
+    root = ElementTree.parse(tmp_path / "n.svg").getroot()
+    found = sorted(float(one.attrib["cx"]) for one in root.iter() if one.tag.endswith("ellipse"))
+    np.testing.assert_allclose(found, sorted(circle.x for circle in scene.circles), atol=0.1)
+
+
 def test_odd_genomes_are_drawn(tmp_path, engine):
     rng = np.random.default_rng(0)
     single = minimal_genome(1, 1, p_enabled=1, tracker=InnovationTracker(), rng=rng)

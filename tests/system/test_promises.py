@@ -15,22 +15,25 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_digits_quick_finds_a_small_good_network(seed, tmp_path):
-    out = tmp_path / "run"
-    command = [
-        sys.executable,
-        "run_wlnn.py",
-        "params/wlnn/digits-quick.yaml",
-        "--seed",
-        str(seed),
-        "--out_dir",
-        str(out),
-    ]
-    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
-    champion = json.loads((out / "result.json").read_text())["champion"]
-    assert champion["test_accuracy"] >= 0.95
-    assert champion["connections"] <= 200
+def test_digits_quick_finds_small_good_networks(tmp_path):
+    accuracies = []
+    for seed in range(3):
+        out = tmp_path / str(seed)
+        command = [
+            sys.executable,
+            "run_wlnn.py",
+            "params/wlnn/digits-quick.yaml",
+            "--seed",
+            str(seed),
+            "--out_dir",
+            out,
+        ]
+        subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+        champion = json.loads((out / "result.json").read_text())["champion"]
+        assert champion["connections"] <= 160
+        accuracies.append(champion["test_accuracy"])
+    assert min(accuracies) >= 0.945
+    assert sum(accuracies) / 3 >= 0.96
 
 
 @pytest.mark.slow

@@ -33,7 +33,8 @@ KINDS = {
     "informed": (
         (
             "wlnn", PARAMS / "digits-quick.yaml", *TINY, "--num_samples", "64", "--checkpoint_every", "1",
-            "--initial_epochs", "2", "--final_epochs", "2", "--max_connections", "40",
+            "--initial_epochs", "2", "--max_connections", "40", "--validation_ratio", "0.2", "--reward_data", "both",
+            "--train_elites", "false", "--final_epochs", "2", "--final_samples", "all",
         ),
         {"journal_at_once": True},
         "--num_generations",

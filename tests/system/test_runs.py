@@ -132,6 +132,34 @@ def test_the_champion_scores_as_recorded_without_topoevo(shared_run):
     ) == oracle.complexity(graph)  # fmt: skip
 
 
+def test_a_pruned_champion_scores_as_recorded_without_topoevo(shared_run):
+    """Of a run that prunes, holds samples out, and trains with these in the end."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    words = (
+        *TINY,
+        "--num_generations",
+        2,
+        "--validation_ratio",
+        "0.1",
+        "--reward_data",
+        "both",
+        "--train_elites",
+        "false",
+    )
+    words += ("--final_epochs", 3, "--final_samples", "all")
+    run, done = shared_run("informed", PARAMS / "digits-quick.yaml", *words)
+    images, labels = load_digits(return_X_y=True)
+    _, test, _, test_labels = train_test_split(images, labels, test_size=0.25, stratify=labels, random_state=0)
+    graph, result = oracle.load(run / "champion.json"), read_json(run / "result.json")["champion"]
+    assert oracle.accuracy(graph, test, test_labels) == pytest.approx(result["test_accuracy"], abs=1e-6)
+    assert result["test_accuracy"] > 0.8
+    assert (result["connections"], result["biases"]) == oracle.complexity(graph)
+    assert result["connections"] <= 160
+    assert "more epochs with the validation samples, too" in done.out and "earlier validation accuracy" in done.out
+
+
 def test_the_parameter_file_of_a_run_repeats_it(shared_run, programs):
     run, first = base_run(shared_run)
     again = programs.wlnn(run / "params.yaml", "--out_dir", "again")

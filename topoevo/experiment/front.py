@@ -43,16 +43,15 @@ class Front:
 
     @property
     def hypervolume(self) -> float:
-        """The area of all (loss, log10 of connections) that some network of the front is not worse than.
+        """The area of all (loss, log10 of a size) that some network of the front is not worse than.
 
-        It is bounded by the loss of the best constant output and by twice the largest size; nats, or scaled squared
-        units, times decades (Zitzler & Thiele 1998; of two objectives a sum of rectangles). Losses are those that
-        networks are compared by: on the validation samples if there are any, else on the training samples.
+        A network counts at the size that it is the best of, however much smaller it is: so the area never falls while
+        networks evolve, also where one of fewer connections gives way to a better one. It is bounded by the loss of
+        the best constant output and by twice the largest size; nats, or scaled squared units, times decades (Zitzler &
+        Thiele 1998; of two objectives a sum of rectangles). Losses are those that networks are compared by: on the
+        validation samples if there are any, else on the training samples.
         """
-        points = [
-            (-one.selection_reward, math.log10(max(one.individual.genome.complexity.connections, 1)))
-            for one in self.champions.values()
-        ]
+        points = [(-one.selection_reward, math.log10(size)) for size, one in self.champions.items()]
         return hypervolume(points, (self.reference_loss, math.log10(2 * self.sizes[-1])))
 
     def challenged(self, contenders: Iterable[Champion]) -> Front:

@@ -48,7 +48,8 @@ def source(scene: Scene) -> str:
     graph = graphviz.Digraph(
         graph_attr={
             "outputorder": "edgesfirst",
-            # Boxes of words may reach over the edge.
+            # Boxes of words may reach over the edge, which must not move the rest.
+            "notranslate": "true",
             "viewport": f"{scene.width:.2f},{scene.height:.2f},1,{scene.width / 2:.2f},{scene.height / 2:.2f}",
             "pad": "0",
             "margin": "0",
