@@ -128,12 +128,7 @@ def _sizes(budgets: Sequence[int]) -> dict[str, Any]:
     if len(budgets) == 1:
         return {"max_connections": budgets[0]}
     population_size = NETWORKS_AN_ISLAND * len(budgets)
-    return {
-        "max_connections": "null",
-        "front_connections": budgets,
-        "num_islands": 1,
-        "population_size": population_size,
-    }
+    return {"front_connections": budgets, "population_size": population_size}
 
 
 def _words(flags: Mapping[str, Any]) -> list[str]:

@@ -484,7 +484,8 @@ def test_settings_without_effect_are_found(values: dict[str, object], idle: list
     assert sorted(one.settings[0] for one in found) == idle
     for one in found:
         (name,) = one.settings
-        assert one.message.startswith(f"{name} {values[name]} has no effect with ")
+        value = json.dumps(values[name]).strip('"')
+        assert one.message.startswith(f"{name} {value} has no effect with ")
 
 
 @pytest.mark.parametrize(("values", "idle"), [({}, ["num_trials"]), ({"env_name": "Snake"}, [])])
@@ -696,3 +697,17 @@ def test_a_name_with_half_a_surrogate_pair_is_told(tmp_path) -> None:
 )
 def test_children_of_large_networks_are_trained_for_fewer_epochs(values: dict[str, object], expected: int) -> None:
     assert load_params(None, values).epochs_of_children == expected
+
+
+def test_a_flag_that_says_sizes_replaces_those_of_a_file(tmp_path) -> None:
+    file = tmp_path / "sizes.yaml"
+    file.write_text(
+        "max_connections: 300\nnum_islands: 3\npopulation_size: 72\npruning: fisher\ninherit_weights: true\n"
+    )
+    found = load_params(file, {"front_connections": (100, 200)})
+    assert (found.front_connections, found.max_connections, found.num_islands) == ((100, 200), None, 1)
+    file.write_text("front_connections: [100, 200]\npopulation_size: 72\npruning: fisher\ninherit_weights: true\n")
+    found = load_params(file, {"max_connections": 50})
+    assert (found.front_connections, found.max_connections) == (None, 50)
+    with pytest.raises(ParamsError, match="max_connections 50 is not allowed with front_connections"):
+        load_params(file, {"max_connections": 50, "front_connections": (100, 200)})

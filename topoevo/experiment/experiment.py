@@ -348,7 +348,7 @@ class Experiment:
         champion, score = self._championship.champion, partial(self._appraiser.score, workers)
         if champion is not None and self.params.final_epochs:
             what = " with the validation samples, too" if self.params.final_samples == "all" else ""
-            self._say(f"training the champion for {self.params.final_epochs} more epochs{what} ...")
+            self._say(f"training the champion for {_more_epochs(self.params.final_epochs)}{what} ...")
             others = () if self._front_keeper is None else self._front_keeper.genomes
             self._appraiser.open_journal(self._next.generation, [champion.individual.genome, *others])
             self._championship.train_to_the_end(partial(self._appraiser.confirm, workers), score)
@@ -380,3 +380,8 @@ class Experiment:
         """Tell all observers one line."""
         for observer in self.observers:
             observer.on_message(text)
+
+
+def _more_epochs(number: int) -> str:
+    """So many, in words."""
+    return "one more epoch" if number == 1 else f"{number} more epochs"

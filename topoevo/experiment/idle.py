@@ -282,4 +282,5 @@ def _changed(settings: Settings, names: Iterable[str]) -> list[str]:
 
 def _idle(name: str, value: object, reason: str) -> Contradiction:
     """A setting that nothing follows from."""
-    return Contradiction((name,), f"{name} {value} has no effect with {reason}; leave it out")
+    words = str(value).lower() if isinstance(value, bool) else str(list(value) if isinstance(value, tuple) else value)
+    return Contradiction((name,), f"{name} {words} has no effect with {reason}; leave it out")

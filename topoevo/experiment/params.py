@@ -176,6 +176,10 @@ def all_settings(family: str = "wlnn") -> tuple[Setting, ...]:
     return tuple(sorted(found, key=lambda one: GROUPS.index(one.group)))
 
 
+#: Flags that say what other settings of a file say in another way, which they replace.
+_SAYS_OTHERWISE = {"front_connections": ("max_connections", "num_islands"), "max_connections": ("front_connections",)}
+
+
 def load_params(path: str | Path | None, overrides: Mapping[str, object], *, family: str = "wlnn") -> Params:
     """Return the settings of a parameter file and of flags.
 
@@ -196,6 +200,9 @@ def load_params(path: str | Path | None, overrides: Mapping[str, object], *, fam
     file = YamlFile("", {}, []) if path is None else read_yaml(path)
     by_name = {one.name: one for one in all_settings(family)}
     values = {name: _typed(entry, by_name.get(name)) for name, entry in file.entries.items()}
+    for flag, others in _SAYS_OTHERWISE.items():
+        if overrides.get(flag) is not None:
+            values = {name: value for name, value in values.items() if name not in others}
     for name, value in overrides.items():
         is_list = name in by_name and by_name[name].is_list
         values[name] = (

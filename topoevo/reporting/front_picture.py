@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import log
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ _INCHES = (7.2, 4.2)
 _APART = 0.075
 
 
-def picture_of(front: Front, *, title: str, subtitle: str) -> dict[str, bytes]:
+def picture_of(front: Front, *, title: str, subtitle: str, knows_validation: bool = False) -> dict[str, bytes]:
     """Return the picture as files.
 
     Parameters
@@ -29,6 +30,8 @@ def picture_of(front: Front, *, title: str, subtitle: str) -> dict[str, bytes]:
         What to draw, with one network or more.
     title, subtitle
         Lines above.
+    knows_validation
+        Whether the networks have learned from the validation samples after they were judged by them.
 
     Returns
     -------
@@ -41,7 +44,8 @@ def picture_of(front: Front, *, title: str, subtitle: str) -> dict[str, bytes]:
     figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, facecolor="white")
     axes = figure.add_axes((0.11, 0.14, 0.74, 0.68))
     is_regression = front.networks[0].train.rmse is not None
-    _draw_lines(axes, front, is_regression)
+    names = {"train": "training", "validation": "validation,\nearlier" if knows_validation else "validation"}
+    _draw_lines(axes, front, is_regression, names)
     axes.set_xlabel("connections, without those from the bias node", color=FAINT)
     axes.set_ylabel("error (RMSE)" if is_regression else "wrong answers, in percent", color=FAINT)
     axes.tick_params(length=0, colors=INK)
@@ -55,7 +59,7 @@ def picture_of(front: Front, *, title: str, subtitle: str) -> dict[str, bytes]:
     return figure_files(figure)
 
 
-def _draw_lines(axes: Axes, front: Front, is_regression: bool) -> None:
+def _draw_lines(axes: Axes, front: Front, is_regression: bool, names: Mapping[str, str]) -> None:
     """A line for each kind of samples that networks have errors on, named at its right end."""
     networks = front.networks
     sizes = [max(one.individual.genome.complexity.connections, 1) for one in networks]
@@ -72,7 +76,7 @@ def _draw_lines(axes: Axes, front: Front, is_regression: bool) -> None:
             continue
         line = axes.plot(*zip(*known, strict=True), style, color=color, marker="o", markersize=4.5, linewidth=1.6)
         line[0].set_clip_on(False)
-        ends.append((known[-1][1], {"train": "training"}.get(part, part), color))
+        ends.append((known[-1][1], names.get(part, part), color))
         if part == "test":
             for size, error in known:
                 words = f"{error:.3g}" if is_regression else f"{error:.1f}"

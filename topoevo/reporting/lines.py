@@ -221,7 +221,9 @@ def end_tables(outcome: Outcome, params: Params) -> list[tuple[str, list[tuple[s
     """Return the tables of sizes and operators, as far as there is anything to tell: titles, and pairs of words."""
     tables = []
     if outcome.front is not None:
-        tables.append(("Best of each size", front_rows(outcome.front)))
+        tables.append(
+            ("Best of each size", front_rows(outcome.front, knows_validation=knows_validation(outcome, params)))
+        )
     adapted = params.adapt_probabilities != "none"
     if outcome.standings and (adapted or params.asks_for_evidence):
         title = "Mutations: children better than their parents, and the mean rank (0 to 1) of what children gain"

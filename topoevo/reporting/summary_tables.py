@@ -44,8 +44,16 @@ def front_columns(front: Front) -> list[tuple[str, ...]]:
     return rows
 
 
-def front_rows(front: Front) -> list[tuple[str, str]]:
-    """Return a front for the screen, as pairs of size and the rest of a line; the first is the header."""
+def front_rows(front: Front, *, knows_validation: bool = False) -> list[tuple[str, str]]:
+    """Return a front for the screen, as pairs of size and the rest of a line; the first is the header.
+
+    Parameters
+    ----------
+    front
+        The best network of each size.
+    knows_validation
+        Whether they have learned from the validation samples after they were judged by them.
+    """
     if not front.champions:
         return []
     header, *rows = front_columns(front)
@@ -54,6 +62,8 @@ def front_rows(front: Front) -> list[tuple[str, str]]:
     columns = [*_SHAPE, f"validation_{measure}", "test_loss", f"test_{measure}"]
     shown = [name for name in columns if any(row[name] for row in found)]
     cells = [[name.replace("_", " ") for name in shown]]
+    if knows_validation:
+        cells = [[f"earlier {name}" if name.startswith("validation") else name for name in cells[0]]]
     cells += [[row[name] if name in _SHAPE else _short(row[name]) for name in shown] for row in found]
     return list(zip(["size", *(row["size"] for row in found)], _aligned(cells), strict=True))
 

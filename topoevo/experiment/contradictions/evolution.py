@@ -26,7 +26,7 @@ def of_evolution(settings: Settings) -> Iterator[Contradiction]:
             yield Contradiction(
                 (asked, "population_size"),
                 f"population_size {size} is not allowed with {num_islands} islands ({asked}), must be a multiple of"
-                f" {num_islands}",
+                f" {num_islands}, like {-(-size // num_islands) * num_islands}",
             )
             return
         if settings.num_newcomers:
