@@ -15,7 +15,8 @@ START, STOP, MOST_STEPS = 0.15, 0.7, 50
 def fisher(training: LayeredTraining) -> NDArray[np.float32]:
     """Return the saliency w² E[g²] of every gene, float32 [num_genes], E[g²] as Adam averages it.
 
-    Theis et al. 2018, "Faster gaze prediction with dense networks and Fisher pruning", eq. 6 without the half.
+    Theis et al. 2018, "Faster gaze prediction with dense networks and Fisher pruning": the pruning signal without the
+    half.
     """
     return training.weights**2 * training.second
 

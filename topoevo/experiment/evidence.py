@@ -78,10 +78,10 @@ class Probe:
         """Return how much the loss would rise without each edge, float32 [num_edges], in a unit of its own.
 
         Fisher information: w² E[g²] (LeCun, Denker & Solla 1990, eq. 5, with the Hessian's diagonal taken as the mean
-        square of the gradient, as Theis et al. 2018, eq. 8, do); where the optimizer keeps that mean over minibatches,
-        its own, unless it has inherited some: those of new edges begin at zero, and would be too small beside them. An
-        edge that follows no error shares in the saliency of what its target feeds, in proportion to w² E[x²]
-        (importance propagated back as by Yu et al. 2018, eq. 9).
+        square of the gradient, as in the pruning signal of Theis et al. 2018); where the optimizer keeps that mean over
+        minibatches, its own, unless it has inherited some: those of new edges begin at zero, and would be too small
+        beside them. An edge that follows no error shares in the saliency of what its target feeds, in proportion to
+        w² E[x²] (importance propagated back as by Yu et al. 2018, eq. 9).
         """
         learner, network = self.learner, self.learner.network
         squares = np.square(learner.weights)
