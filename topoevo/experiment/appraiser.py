@@ -99,7 +99,7 @@ class Appraiser:
     def prepare(self) -> None:
         """Compile what is needed, once in this process, before several workers ask for it."""
         if not self._is_prepared:
-            self._evaluator.prepare(self._say)
+            self._evaluator.prepare(self.say)
             self._is_prepared = True
 
     def open_journal(self, generation: int, genomes: Sequence[Genome]) -> None:
@@ -112,7 +112,7 @@ class Appraiser:
         genomes
             Those that are evaluated.
         """
-        self.journal = Journal(self._folder, generation, genomes, say=self._say)
+        self.journal = Journal(self._folder, generation, genomes, say=self.say)
         if self.journal.seconds:
             self._started = min(self._started, time.perf_counter() - self.journal.seconds)
 
@@ -132,7 +132,7 @@ class Appraiser:
         self.open_journal(generation, genomes)
         known = self.journal.known_members(genomes)
         if known:
-            self._say(f"{len(known)} of {total} evaluations of generation {generation} are done already")
+            self.say(f"{len(known)} of {total} evaluations of generation {generation} are done already")
         done = len(known)
 
         def on_result(index: int, evaluation: Evaluation) -> None:
@@ -171,7 +171,7 @@ class Appraiser:
         )
         for index, member in enumerate(members):
             if member.evaluation is not None and member.evaluation.failure:
-                self._announce_failure(Failure(member, Stream.LEARNING, population.generation, index))
+                self.announce_failure(Failure(member, Stream.LEARNING, population.generation, index))
         return Population(population.generation, members), saving
 
     def _count_passes(self, evaluations: Iterable[Evaluation]) -> None:
@@ -220,7 +220,7 @@ class Appraiser:
         workers
             Pool that trains.
         """
-        self._say(f"training the best networks of {len(self._params.front_connections or ())} sizes as long ...")
+        self.say(f"training the best networks of {len(self._params.front_connections or ())} sizes as long ...")
         generation, num_epochs = self._params.num_generations, self._params.final_epochs
         places = [Place(Stream.FRONT, index, num_epochs) for index in range(len(genomes))]
         found = [self.journal.known(*pair) for pair in zip(places, genomes, strict=True)]
@@ -257,7 +257,7 @@ class Appraiser:
             With weights.
         """
         if isinstance(self._task, GymnasiumEnvironment) and isinstance(self._problem, EpisodesProblem):
-            return score_in_workers(self._problem, part, genome, workers, on_wait=self._on_wait, say=self._say)
+            return score_in_workers(self._problem, part, genome, workers, on_wait=self._on_wait, say=self.say)
         return self._problem.score(part, genome, load_kernel(self._params.kernel_name))
 
     def why_all_failed(self, population: Population) -> str:
@@ -273,12 +273,12 @@ class Appraiser:
         self.journal.save(now=bool(self._stop.reason))
         self._stop.check()
 
-    def _announce_failure(self, failure: Failure) -> None:
+    def announce_failure(self, failure: Failure) -> None:
         """Tell all observers about an evaluation that has failed."""
         for observer in self._observers:
             observer.on_failure(failure)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Tell all observers one line."""
         for observer in self._observers:
             observer.on_message(text)

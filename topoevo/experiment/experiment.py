@@ -28,7 +28,6 @@ from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import Params
 from topoevo.experiment.records import (
     Champion,
-    Failure,
     GenerationRecord,
     Observer,
     Outcome,
@@ -105,7 +104,7 @@ class Experiment:
             confirmed=frozenset() if checkpoint is None else checkpoint.confirmed,
             passed_on=reproduction.passed_on,
             announce=self._announce_champion,
-            announce_failure=self._announce_failure,
+            announce_failure=self._appraiser.announce_failure,
         )
         front = None if checkpoint is None else checkpoint.front
         self._front_keeper = FrontKeeper.from_params(params, task, self._problem, front)
@@ -217,10 +216,10 @@ class Experiment:
                 observer.on_start(self)
             self._write_checkpoint()
             for words in skipped_operators(self.params):
-                self._say(words)
+                self._appraiser.say(words)
             self._appraiser.prepare()
             self._stop.check()
-            with Workers.from_params(self.params, self._say) as workers:
+            with Workers.from_params(self.params, self._appraiser.say) as workers:
                 outcome = self._evolved(workers)
         except Interrupted as interruption:
             outcome = self._outcome("interrupted", str(interruption))
@@ -348,7 +347,7 @@ class Experiment:
         champion, score = self._championship.champion, partial(self._appraiser.score, workers)
         if champion is not None and self.params.final_epochs:
             what = " with the validation samples, too" if self.params.final_samples == "all" else ""
-            self._say(f"training the champion for {_more_epochs(self.params.final_epochs)}{what} ...")
+            self._appraiser.say(f"training the champion for {_more_epochs(self.params.final_epochs)}{what} ...")
             others = () if self._front_keeper is None else self._front_keeper.genomes
             self._appraiser.open_journal(self._next.generation, [champion.individual.genome, *others])
             self._championship.train_to_the_end(partial(self._appraiser.confirm, workers), score)
@@ -361,7 +360,7 @@ class Experiment:
             self._appraiser.journal.close()
         if champion is not None and champion.test is None and isinstance(self.task, GymnasiumEnvironment):
             # These episodes take long, and nothing else is seen of them.
-            self._say(f"testing the champion in {self.params.num_test_trials} episodes with every weight ...")
+            self._appraiser.say(f"testing the champion in {self.params.num_test_trials} episodes with every weight ...")
         self._championship.test(score)
         if self._front_keeper is not None:
             self._front_keeper.test(score)
@@ -370,16 +369,6 @@ class Experiment:
         """Tell all observers about the champion."""
         for observer in self.observers:
             observer.on_champion(champion)
-
-    def _announce_failure(self, failure: Failure) -> None:
-        """Tell all observers about an evaluation that has failed."""
-        for observer in self.observers:
-            observer.on_failure(failure)
-
-    def _say(self, text: str) -> None:
-        """Tell all observers one line."""
-        for observer in self.observers:
-            observer.on_message(text)
 
 
 def _more_epochs(number: int) -> str:
