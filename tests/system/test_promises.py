@@ -33,7 +33,8 @@ def test_digits_quick_finds_small_good_networks(tmp_path):
         assert champion["connections"] <= 160
         accuracies.append(champion["test_accuracy"])
     assert min(accuracies) >= 0.945
-    assert sum(accuracies) / 3 >= 0.96
+    assert accuracies[0] >= 0.965, "this is what `make run` does"
+    assert sum(accuracies) / 3 >= 0.965
 
 
 @pytest.mark.slow
