@@ -38,6 +38,16 @@ _OF_DATA = (
     "loss",
 )
 _OF_ENVIRONMENTS = ("take_argmax_action", "num_confirmation_trials", "num_test_trials")
+#: Settings in which the trainings of a generation differ, or those of one generation from those of another.
+_OF_TRAININGS = (
+    "initial_epochs",
+    "initial_lr",
+    "lr_spread",
+    "max_connection_epochs",
+    "weight_decay_scaling",
+    "weight_decay_spread",
+    "inherit_optimizer_state",
+)
 #: Settings of evolution, which a training of one network does without.
 _OF_EVOLUTION = (
     "front_connections",
@@ -47,14 +57,8 @@ _OF_EVOLUTION = (
     "train_elites",
     "reward_data",
     "pruning",
-    "initial_epochs",
-    "initial_lr",
-    "lr_spread",
-    "max_connection_epochs",
-    "weight_decay_scaling",
-    "weight_decay_spread",
     "final_samples",
-    "inherit_optimizer_state",
+    *_OF_TRAININGS,
 )
 #: Settings of learning, which a network that is agnostic of its weights does without.
 _OF_LEARNING = (
@@ -243,17 +247,8 @@ def _idle_in_search(settings: Settings) -> Iterator[Contradiction]:
     if settings.num_islands == 1 and settings.front_connections is None:
         without["migration_every"] = "num_islands 1, from which nobody goes"
     if settings.env_name is not None:
-        of_trainings = (
-            "initial_epochs",
-            "initial_lr",
-            "lr_spread",
-            "max_connection_epochs",
-            "weight_decay_scaling",
-            "weight_decay_spread",
-            "inherit_optimizer_state",
-        )
         without |= dict.fromkeys(
-            of_trainings, f"env_name {settings.env_name}, where all trainings have the same settings"
+            _OF_TRAININGS, f"env_name {settings.env_name}, where all trainings have the same settings"
         )
     if not settings.evolves:
         without |= dict.fromkeys(_OF_EVOLUTION, "num_generations 0, where nothing evolves")
