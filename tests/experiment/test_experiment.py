@@ -268,6 +268,18 @@ def test_a_stop_in_the_final_training_leaves_the_champion_of_the_last_generation
     assert (ours.train, ours.validation, ours.test) == (theirs.train, theirs.validation, theirs.test)
 
 
+def test_the_final_training_begins_after_a_checkpoint(task, tmp_path):
+    class Looker(Stopper):
+        def on_message(self, text):
+            if text.startswith("training the champion"):
+                self.found = [path.name for path in tmp_path.glob("generation*")]
+
+    looker = Looker(9, 9)
+    params = load_params(None, {**SMALL, "final_epochs": 1, "checkpoint_every": 100})
+    Experiment(params, task, observers=[looker], checkpoint_folder=tmp_path).run()
+    assert "generation-000004.npz" in looker.found
+
+
 def test_newcomers_descend_from_the_founder_after_a_resume_too(task, tmp_path):
     def start(folder, checkpoint=None, **changes):
         params = load_params(None, {**SMALL, "num_newcomers": 3, **changes})

@@ -242,11 +242,12 @@ def test_the_final_training_may_have_all_samples_but_those_of_the_test() -> None
     assert champion.individual.genome.digest != champions["all"].individual.genome.digest
 
 
-def test_small_networks_may_have_less_decay() -> None:
+@pytest.mark.parametrize(("scaling", "factor"), [(1, 60 / 1000), (1.5, 0.06**1.5)])
+def test_small_networks_may_have_less_decay(scaling: float, factor: float) -> None:
     genomes, _, _, _, evaluator, shared = evaluated(
-        params_of(weight_decay=0.5, weight_decay_scaling="connections", lr_spread=1)
+        params_of(weight_decay=0.5, weight_decay_scaling=scaling, lr_spread=1)
     )
-    plain = evaluated(params_of(weight_decay=0.5 * 60 / 1000, lr_spread=1))
+    plain = evaluated(params_of(weight_decay=0.5 * factor, lr_spread=1))
     for index, (genome, other) in enumerate(zip(genomes, plain[0], strict=True)):
         address = {"stream": Stream.LEARNING, "generation": 0, "index": index}
         assert (

@@ -414,10 +414,10 @@ def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path, mon
         ({"migration_every": 3, "num_islands": 2}, []),
         ({"front_connections": (9, 30), "migration_every": 3, "pruning": "fisher"}, []),
         (
-            {"weight_decay_spread": 2.0, "weight_decay_scaling": "connections"},
+            {"weight_decay_spread": 2.0, "weight_decay_scaling": 1.0},
             ["weight_decay_scaling", "weight_decay_spread"],
         ),
-        ({"weight_decay_spread": 2.0, "weight_decay_scaling": "connections", "weight_decay": 0.1}, []),
+        ({"weight_decay_spread": 2.0, "weight_decay_scaling": 1.0, "weight_decay": 0.1}, []),
         (
             {"initial_hidden_nodes": (3, 4), "p_initial_second_layer": 0.1},
             ["initial_hidden_nodes", "p_initial_second_layer"],
@@ -465,7 +465,7 @@ def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path: Path, mon
                 "initial_lr": 0.1,
                 "final_samples": "all",
                 "weight_decay": 0.1,
-                "weight_decay_scaling": "connections",
+                "weight_decay_scaling": 1.0,
             },
             [
                 "final_samples",

@@ -21,8 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMS = REPOSITORY / "params" / "wlnn"
 #: Evolution that knows nothing of learning; most tests of whole runs change it by flags.
 BLIND = Path(__file__).with_name("digits-blind.yaml")
-#: A run of seconds; any parameter file becomes one by these flags.
-TINY = ("--population_size", "10", "--tournament_size", "3", "--num_epochs", "1")
+#: A run of seconds; any parameter file becomes one by these flags. 12 divide into the three islands of informed search.
+TINY = ("--population_size", "12", "--tournament_size", "3", "--num_epochs", "1")
 
 
 @dataclass(frozen=True)

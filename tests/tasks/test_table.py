@@ -250,6 +250,9 @@ def test_wrong_settings_of_a_table(write, changes, told):
 
 def test_missing_file(tmp_path):
     assert "dataset: there is no file" in message(str(tmp_path / "nowhere.csv"))
+    (tmp_path / "flowers.csv").touch()
+    assert message(str(tmp_path / "flower.csv")).endswith("; did you mean 'flowers.csv'?")
+    assert "did you mean" not in message(str(tmp_path / "elsewhere" / "flower.csv"))
     (tmp_path / "folder.csv").mkdir()
     assert "dataset: there is no file" in message(str(tmp_path / "folder.csv"))
 

@@ -69,8 +69,9 @@ class DatasetEvaluator(GuardedEvaluator):
         Learning rate in generation 0; None stands for that of `optimization`.
     lr_spread, weight_decay_spread
         Factors up to which the learning rate and the decay of weights are drawn larger or smaller.
-    scales_decay
-        Whether the decay of weights is that of `_DECAY_UNIT` connections, and in proportion to their number.
+    decay_power
+        Power of the number of connections that the decay of weights, which is that of `_DECAY_UNIT` connections, is in
+        proportion to; 0 leaves it as it is.
     trains_elites
         Whether those who go on unchanged are trained further.
     islands
@@ -100,7 +101,7 @@ class DatasetEvaluator(GuardedEvaluator):
     initial_lr: float | None = None
     lr_spread: float = 1.0
     weight_decay_spread: float = 1.0
-    scales_decay: bool = False
+    decay_power: float = 0.0
     trains_elites: bool = True
     islands: Islands | None = None
     max_connections: tuple[int, ...] | None = None
@@ -135,7 +136,7 @@ class DatasetEvaluator(GuardedEvaluator):
             initial_lr=params.initial_lr,
             lr_spread=params.lr_spread,
             weight_decay_spread=params.weight_decay_spread,
-            scales_decay=params.weight_decay_scaling == "connections",
+            decay_power=params.weight_decay_scaling,
             trains_elites=params.train_elites,
             islands=params.islands,
             max_connections=limits_of(params),
@@ -269,8 +270,7 @@ class DatasetEvaluator(GuardedEvaluator):
     ) -> Optimization:
         """The weight update of one training, which leads to so many connections."""
         lr, decay = self.optimization.lr, self.optimization.weight_decay
-        if self.scales_decay:
-            decay *= num_connections / _DECAY_UNIT
+        decay *= (num_connections / _DECAY_UNIT) ** self.decay_power
         if stream is not Stream.LEARNING:
             return replace(self.optimization, weight_decay=decay)
         if generation == 0 and self.initial_lr is not None:

@@ -346,6 +346,8 @@ class Experiment:
         """Train the champion to the end, if asked for, and test it."""
         champion, score = self._championship.champion, partial(self._appraiser.score, workers)
         if champion is not None and self.params.final_epochs:
+            # Where checkpoints are rare, as many generations would be lost if the final training were cut off.
+            self._write_checkpoint()
             what = " with the validation samples, too" if self.params.final_samples == "all" else ""
             self._appraiser.say(f"training the champion for {_more_epochs(self.params.final_epochs)}{what} ...")
             others = () if self._front_keeper is None else self._front_keeper.genomes

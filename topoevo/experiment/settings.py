@@ -210,10 +210,12 @@ class Settings(BaseModel):
     )
     momentum: float = _training(0.0, "share of the last weight change kept by sgd and rmsprop", ge=0, lt=1)
     weight_decay: float = _training(0.0, "how strongly weights are pulled to zero", ge=0)
-    weight_decay_scaling: Literal["none", "connections"] = _training(
-        "none",
-        "whether weight_decay holds as it is, or for 1000 connections and in proportion to their number: small networks"
-        " need less",
+    weight_decay_scaling: float = _training(
+        0.0,
+        "power of the number of connections that the weight decay is in proportion to: weight_decay is that of 1000"
+        " connections, and 1.5 is right for images; 0 for all networks the same",
+        ge=0,
+        le=3,
     )
     weight_decay_spread: float = _training(
         1.0, "factor up to which the weight decay of each training is drawn larger or smaller", ge=1, le=10**3

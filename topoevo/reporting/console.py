@@ -251,6 +251,8 @@ class _Screen:
             self._started = time.monotonic() - seconds
         left = (time.monotonic() - self._started) / (done - self._first) * (self._total - done)
         words = f"{duration(left)} left" + (f", {pace}" if pace else "")
+        if done == self._total:
+            words = "finishing"
         self._progress.update(self._task, completed=done, best=best, pace=words)
 
     def print_above(self, text: str) -> None:

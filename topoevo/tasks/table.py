@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from topoevo.errors import TaskError
+from topoevo.errors import TaskError, did_you_mean
 from topoevo.foreign_files import shown
 from topoevo.tasks.base import DATASETS, Dataset, DataSettings, Progress, RawData
 from topoevo.tasks.csv_file import read_csv
@@ -102,7 +102,20 @@ def _locate(file_name: str, setting: str, data_dir: str | None) -> Path:
         # Unlike `Path.is_file`, false also where a folder may not be looked into.
         if os.path.isfile(candidate):
             return Path(candidate)
-    raise TaskError(f"{setting}: there is no file {' or '.join(candidates)}")
+    raise TaskError(f"{setting}: there is no file {' or '.join(candidates)}{_alike(candidates)}")
+
+
+def _alike(candidates: list[str]) -> str:
+    """What may be meant by paths at which there is no file: a name like theirs in one of their folders, or nothing."""
+    for candidate in candidates:
+        folder, name = os.path.split(candidate)
+        try:
+            names = os.listdir(folder or os.curdir)
+        except OSError:
+            continue
+        if hint := did_you_mean(name, [one for one in names if Table.handles(one)]):
+            return hint
+    return ""
 
 
 def _read_files(files: dict[str, Path], target_column: str | None) -> tuple[TablePart, TablePart | None]:
