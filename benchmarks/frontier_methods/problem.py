@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from topoevo.experiment.championship import FINAL
 from topoevo.experiment.data import load_samples_of
 from topoevo.experiment.evaluators import DatasetEvaluator
+from topoevo.experiment.finishing import best_factors
 from topoevo.experiment.params import Params, load_params
 from topoevo.experiment.scoring import score_outputs
 from topoevo.experiment.shared_data import TaskData
@@ -151,7 +152,7 @@ class Problem:
         return self.score(part, network, network.weight)
 
     def finish(self, genome: Genome) -> tuple[Genome, int]:
-        """Train a chosen network like the champion of a run.
+        """Train a chosen network like the champion of a run, with the weight decay that validation samples choose.
 
         On the training samples alone, it keeps its weights where they are better on the validation samples; on all but
         those of the test (``final_samples``), it has the new ones.
@@ -170,9 +171,20 @@ class Problem:
         num_epochs = self.params.final_epochs
         if not num_epochs:
             return genome, 0
+        address = {"stream": Stream.CONFIRMATION, "generation": 1, "index": FINAL}
+        evaluator, num_passes = self._evaluator, 0
+        if self.params.final_decay_factors is not None:
+            data = replace(self._data, ends_with_all=False)
+            shared = data.shared(Stream.CONFIRMATION, 1, num_epochs=num_epochs)
+            tried = {
+                factor: [evaluator.with_decay(factor).evaluate(genome, shared, **address)]
+                for factor in self.params.final_decay_factors
+            }
+            (factor,) = best_factors([genome], tried, lambda one: -self.score_genome("validation", one).loss)
+            evaluator, num_passes = evaluator.with_decay(factor), len(tried) * num_epochs * len(shared.order)
         shared = self._data.shared(Stream.CONFIRMATION, 1, num_epochs=num_epochs)
-        again = self._evaluator.evaluate(genome, shared, stream=Stream.CONFIRMATION, generation=1, index=FINAL)
-        num_passes = num_epochs * len(shared.order)
+        again = evaluator.evaluate(genome, shared, **address)
+        num_passes += num_epochs * len(shared.order)
         if again.weights is None:
             return genome, num_passes
         trained = genome.with_weights(again.weights)

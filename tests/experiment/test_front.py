@@ -144,6 +144,26 @@ def test_final_training_and_test_come_once_at_the_end(task, whole) -> None:
     }
 
 
+def test_every_size_has_the_weight_decay_that_is_best_for_it(task, whole) -> None:
+    """The final training with the best of several is, for each network, the training with that one."""
+    factors = (0.0, 1000.0)
+    settings = {"weight_decay": 0.3, "num_generations": 1}
+    alone = {factor: run(task, final_decay_factors=(factor,), **settings) for factor in factors}
+    both = run(task, final_decay_factors=factors, num_workers=2, **settings)
+    said = next(text for text in both.messages if text.startswith("best on validation samples"))
+    chosen = [float(word) for word in said.split(": ")[1].removesuffix(" times weight_decay").split(", ")]
+    assert len(chosen) == 1 + len(both.records[-1].front.networks) and set(chosen) <= set(factors)
+    before = {id(one): place for place, one in enumerate(both.records[-1].front.networks)}
+    kernel = load_kernel("numba")
+    for size in SIZES:
+        place = before[id(both.records[-1].front.champions[size])]
+        expected = alone[chosen[1 + place]].outcome.front.champions[size].selection_reward
+        # Another size may have gained more, and be better than the one that was trained for it.
+        assert both.outcome.front.champions[size].selection_reward >= expected
+        genome = both.outcome.front.champions[size].individual.genome
+        assert both.run._problem.score("test", genome, kernel) == both.outcome.front.champions[size].test
+
+
 def test_a_resumed_run_has_the_same_front_credit_and_probabilities(task, tmp_path, whole) -> None:
     first = run(task, folder=tmp_path, num_generations=2)
     second = run(task, folder=tmp_path, checkpoint=Checkpoint.read_last(tmp_path))

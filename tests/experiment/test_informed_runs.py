@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from topoevo.errors import ParamsError
+from topoevo.evolution import Evaluation
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.experiment import Experiment
+from topoevo.experiment.finishing import best_factors
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import load_params
+from topoevo.experiment.records import Observer
 from topoevo.experiment.training import Training
 from topoevo.experiment.workers import Workers
 from topoevo.kernels import load_kernel
@@ -43,6 +46,19 @@ SMALL = {
     "bias": True,
     "test_every": 0,
 }
+
+
+class Said(Observer):
+    """Keep what is said, and how it ends."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def on_message(self, text) -> None:
+        self.messages.append(text)
+
+    def on_end(self, outcome) -> None:
+        self.outcome = outcome
 
 
 def params_of(**settings):
@@ -240,6 +256,37 @@ def test_the_final_training_may_have_all_samples_but_those_of_the_test() -> None
     champion = moved._championship.champion
     assert champion.validation is not None and champion.test is not None
     assert champion.individual.genome.digest != champions["all"].individual.genome.digest
+
+
+def champion_with(task, factors, **settings):
+    """Return the champion after a final training with the best of some weight decays, and what was said."""
+    said = Said()
+    params = params_of(final_epochs=3, num_generations=1, weight_decay=1.0, final_decay_factors=factors, **settings)
+    Experiment(params, task, observers=[said]).run()
+    return said.outcome.champion, said.messages
+
+
+@pytest.mark.parametrize("samples", ["training", "all"])
+def test_the_final_training_has_the_weight_decay_that_is_best_on_validation_samples(samples: str) -> None:
+    task = load_task_of(params_of())
+    choices = (300.0, 0.5, 30.0)
+    trained = {factor: champion_with(task, (factor,))[0] for factor in choices}
+    best = max(choices, key=lambda factor: trained[factor].validation.reward)
+    alone, _ = champion_with(task, (best,), final_samples=samples)
+    chosen, messages = champion_with(task, choices, final_samples=samples)
+    assert f"best on validation samples: {best:g} times weight_decay" in messages
+    assert chosen.individual.genome.digest == alone.individual.genome.digest
+    assert chosen.test == alone.test
+    assert len({one.individual.genome.digest for one in trained.values()}) > 1
+    assert champion_with(task, choices, final_samples=samples, num_workers=2)[0].test == chosen.test
+
+
+def test_a_weight_decay_with_which_all_fails_is_not_taken() -> None:
+    genomes, found, *_ = evaluated(params_of(num_generations=1))
+    genome, evaluation = genomes[0], found[0]
+    failed = Evaluation.failed("no", 0.0)
+    assert best_factors([genome], {3.0: [failed]}, lambda one: 0.0) == [1.0]
+    assert best_factors([genome], {3.0: [failed], 0.1: [evaluation], 9.0: [evaluation]}, lambda one: 0.0) == [0.1]
 
 
 @pytest.mark.parametrize(("scaling", "factor"), [(1, 60 / 1000), (1.5, 0.06**1.5)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from topoevo.evolution.racing import Saving
 from topoevo.experiment.championship import CONFIRMING
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.episodes import EpisodesProblem
-from topoevo.experiment.evaluators import DIVERGED
+from topoevo.experiment.evaluators import DIVERGED, DatasetEvaluator
+from topoevo.experiment.finishing import best_factors
 from topoevo.experiment.interruption import StopRequest
 from topoevo.experiment.journal import Journal, Place
 from topoevo.experiment.params import Params
 from topoevo.experiment.problem import Evaluator, Leg, Problem
 from topoevo.experiment.race import Race, racing_of, saving_of
 from topoevo.experiment.records import Failure, Observer, TaskScore
+from topoevo.experiment.shared_data import TaskData
 from topoevo.experiment.testing import score_in_workers
 from topoevo.experiment.weight_agnostic import UNDEFINED
 from topoevo.experiment.workers import Workers
@@ -30,6 +33,9 @@ from topoevo.seeds import Stream
 from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironment
 from topoevo.tasks.task import Task
+
+#: Stands for an evaluation that is not asked for.
+_NOT_YET = Evaluation.failed("not evaluated yet", 0.0)
 
 
 class Appraiser:
@@ -189,13 +195,14 @@ class Appraiser:
         index: int,
         num_epochs: int = 0,
         moments: Moments | None = None,
+        decay_factor: float = 1.0,
     ) -> Evaluation:
-        """Return the evaluation of a candidate; see `topoevo.experiment.championship.Confirm`."""
+        """Return the evaluation of a candidate; see `topoevo.experiment.championship.Confirm` and `decay_factors`."""
         place = Place(Stream.CONFIRMATION, index, num_epochs)
         evaluation = self.journal.known(place, genome)
         if evaluation is None:
             evaluation = workers.evaluate_one(
-                self._evaluator,
+                self._with_decay(decay_factor),
                 genome,
                 shared,
                 stream=Stream.CONFIRMATION,
@@ -210,7 +217,48 @@ class Appraiser:
         self._count_passes([evaluation])
         return evaluation
 
-    def train_to_the_end(self, genomes: Sequence[Genome], workers: Workers) -> list[Evaluation]:
+    def decay_factors(self, genomes: Sequence[Genome], workers: Workers) -> list[float]:
+        """Return the factor of the weight decay that each network has in its final training.
+
+        Parameters
+        ----------
+        genomes
+            The champion, and the networks of a front.
+        workers
+            Pool that trains.
+        """
+        factors, data = self._params.final_decay_factors, self._problem
+        if factors is None or not isinstance(data, TaskData):
+            return [1.0] * len(genomes)
+        self.say(f"trying {len(factors)} weight decays for {more_epochs(self._params.final_epochs)} ...")
+        generation, num_epochs = self._params.num_generations, self._params.final_epochs
+        shared = replace(data, ends_with_all=False).shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs)
+        tried = {
+            factor: workers.evaluate(
+                self._with_decay(factor),
+                genomes,
+                shared,
+                stream=Stream.FRONT,
+                generation=generation,
+                on_wait=self._on_wait,
+            )
+            for factor in factors
+        }
+        for evaluations in tried.values():
+            self._count_passes(evaluations)
+        kernel = load_kernel(self._params.kernel_name)
+        found = best_factors(genomes, tried, lambda genome: data.score("validation", genome, kernel).reward)
+        self.say(f"best on validation samples: {', '.join(f'{one:g}' for one in found)} times weight_decay")
+        return found
+
+    def _with_decay(self, factor: float) -> Evaluator[Any]:
+        """What evaluates with so many times the weight decay."""
+        evaluator = self._evaluator
+        return evaluator.with_decay(factor) if factor != 1.0 and isinstance(evaluator, DatasetEvaluator) else evaluator
+
+    def train_to_the_end(
+        self, genomes: Sequence[Genome], workers: Workers, decay_factors: Sequence[float]
+    ) -> list[Evaluation]:
         """Return evaluations of the networks of a front after their final training.
 
         Parameters
@@ -219,28 +267,37 @@ class Appraiser:
             One for each size.
         workers
             Pool that trains.
+        decay_factors
+            Of each genome; see `decay_factors`.
         """
         self.say(f"training the best networks of {len(self._params.front_connections or ())} sizes as long ...")
         generation, num_epochs = self._params.num_generations, self._params.final_epochs
         places = [Place(Stream.FRONT, index, num_epochs) for index in range(len(genomes))]
         found = [self.journal.known(*pair) for pair in zip(places, genomes, strict=True)]
+        shared = self._problem.shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs)
+        known = {index: one for index, one in enumerate(found) if one is not None}
 
         def on_result(index: int, evaluation: Evaluation) -> None:
+            known[index] = evaluation
             self.journal.add(places[index], genomes[index], evaluation, seconds=self.seconds)
 
         try:
-            evaluations = workers.evaluate(
-                self._evaluator,
-                genomes,
-                self._problem.shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs),
-                stream=Stream.FRONT,
-                generation=generation,
-                known={index: one for index, one in enumerate(found) if one is not None},
-                on_result=on_result,
-                on_wait=self._on_wait,
-            )
+            for factor in dict.fromkeys(decay_factors):
+                # The others keep their place, and are returned as they are.
+                others = {index: _NOT_YET for index, one in enumerate(decay_factors) if one != factor}
+                workers.evaluate(
+                    self._with_decay(factor),
+                    genomes,
+                    shared,
+                    stream=Stream.FRONT,
+                    generation=generation,
+                    known={**others, **known},
+                    on_result=on_result,
+                    on_wait=self._on_wait,
+                )
         finally:
             self.journal.save(now=bool(self._stop.reason))
+        evaluations = [known[index] for index in range(len(genomes))]
         self._count_passes(evaluations)
         return evaluations
 
@@ -282,3 +339,8 @@ class Appraiser:
         """Tell all observers one line."""
         for observer in self._observers:
             observer.on_message(text)
+
+
+def more_epochs(number: int) -> str:
+    """Return so many more epochs, in words."""
+    return "one more epoch" if number == 1 else f"{number} more epochs"

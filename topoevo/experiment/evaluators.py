@@ -149,6 +149,11 @@ class DatasetEvaluator(GuardedEvaluator):
             hands_on_state=params.hands_on_state,
         )
 
+    def with_decay(self, factor: float) -> DatasetEvaluator:
+        """Return the same with so many times the weight decay."""
+        decay = factor * self.optimization.weight_decay
+        return replace(self, optimization=replace(self.optimization, weight_decay=decay))
+
     @property
     def kernel(self) -> Kernel:
         """The backend."""

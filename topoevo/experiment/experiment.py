@@ -12,7 +12,7 @@ from pathlib import Path
 
 from topoevo.errors import CheckpointError
 from topoevo.evolution.racing import ranking_by_progress
-from topoevo.experiment.appraiser import Appraiser
+from topoevo.experiment.appraiser import Appraiser, more_epochs
 from topoevo.experiment.archive import state_files
 from topoevo.experiment.breeding import Breeding
 from topoevo.experiment.championship import Championship
@@ -348,14 +348,17 @@ class Experiment:
         if champion is not None and self.params.final_epochs:
             # Where checkpoints are rare, as many generations would be lost if the final training were cut off.
             self._write_checkpoint()
-            what = " with the validation samples, too" if self.params.final_samples == "all" else ""
-            self._appraiser.say(f"training the champion for {_more_epochs(self.params.final_epochs)}{what} ...")
             others = () if self._front_keeper is None else self._front_keeper.genomes
-            self._appraiser.open_journal(self._next.generation, [champion.individual.genome, *others])
-            self._championship.train_to_the_end(partial(self._appraiser.confirm, workers), score)
+            genomes = [champion.individual.genome, *others]
+            self._appraiser.open_journal(self._next.generation, genomes)
+            factor, *factors = self._appraiser.decay_factors(genomes, workers)
+            what = " with the validation samples, too" if self.params.final_samples == "all" else ""
+            self._appraiser.say(f"training the champion for {more_epochs(self.params.final_epochs)}{what} ...")
+            confirm = partial(self._appraiser.confirm, workers, decay_factor=factor)
+            self._championship.train_to_the_end(confirm, score)
             if self._front_keeper is not None:
                 self._front_keeper.finish(
-                    self._appraiser.train_to_the_end(others, workers),
+                    self._appraiser.train_to_the_end(others, workers, factors),
                     score,
                     with_all=self.params.final_samples == "all",
                 )
@@ -371,8 +374,3 @@ class Experiment:
         """Tell all observers about the champion."""
         for observer in self.observers:
             observer.on_champion(champion)
-
-
-def _more_epochs(number: int) -> str:
-    """So many, in words."""
-    return "one more epoch" if number == 1 else f"{number} more epochs"

@@ -58,6 +58,7 @@ _OF_EVOLUTION = (
     "reward_data",
     "pruning",
     "final_samples",
+    "final_decay_factors",
     *_OF_TRAININGS,
 )
 #: Settings of learning, which a network that is agnostic of its weights does without.
@@ -241,7 +242,9 @@ def _idle_in_search(settings: Settings) -> Iterator[Contradiction]:
         momentum = " and momentum 0" if settings.optimizer in WITH_MOMENTUM else ""
         without["inherit_optimizer_state"] = f"optimizer {settings.optimizer}{momentum}, which remembers nothing"
     if settings.weight_decay == 0.0:
-        without |= dict.fromkeys(("weight_decay_scaling", "weight_decay_spread"), "weight_decay 0")
+        without |= dict.fromkeys(
+            ("weight_decay_scaling", "weight_decay_spread", "final_decay_factors"), "weight_decay 0"
+        )
     if settings.max_connections is None and settings.front_connections is None:
         without["max_connection_epochs"] = "neither max_connections nor front_connections"
     if settings.num_islands == 1 and settings.front_connections is None:

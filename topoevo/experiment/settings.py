@@ -165,6 +165,11 @@ class Settings(BaseModel):
         "samples of the final training: the training samples, where the champion keeps its earlier weights if these are"
         " better on validation samples, or all but those of the test",
     )
+    final_decay_factors: tuple[float, ...] | None = _evaluation(
+        None,
+        "factors of weight_decay that the final training is tried with on the training samples, the best of which on"
+        " validation samples it then has; null tries nothing",
+    )
     control: Literal["none", "random", "shuffled", "shuffled_by_layer"] = _evaluation(
         "none",
         "networks of the final champion's size that it is compared with: randomly mutated, or with its connections "
@@ -213,7 +218,7 @@ class Settings(BaseModel):
     weight_decay_scaling: float = _training(
         0.0,
         "power of the number of connections that the weight decay is in proportion to: weight_decay is that of 1000"
-        " connections, and 1.5 is right for images; 0 for all networks the same",
+        " connections, and 1.75 is right for images; 0 for all networks the same",
         ge=0,
         le=3,
     )

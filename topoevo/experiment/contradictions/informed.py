@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -98,6 +99,19 @@ def of_informed_search(settings: Settings) -> Iterator[Contradiction]:
             f"final_samples all is not allowed with final_epochs {settings.final_epochs} and validation_ratio"
             f" {settings.validation_ratio:g}, both must be above 0",
         )
+    if settings.final_decay_factors is not None:
+        if not all(0.0 <= one < math.inf for one in settings.final_decay_factors) or not settings.final_decay_factors:
+            yield Contradiction(
+                ("final_decay_factors",),
+                f"final_decay_factors {list(settings.final_decay_factors)} is not allowed, must be numbers of at"
+                " least 0, like 0.1 0.3 1 3",
+            )
+        if not (settings.final_epochs and settings.validation_ratio):
+            yield Contradiction(
+                ("final_decay_factors", "final_epochs", "validation_ratio"),
+                f"final_decay_factors is not allowed with final_epochs {settings.final_epochs} and validation_ratio"
+                f" {settings.validation_ratio:g}, both must be above 0",
+            )
     if not settings.train_elites and (settings.reward_data == "training" or not settings.inherit_weights):
         yield Contradiction(
             ("train_elites", "reward_data", "inherit_weights"),
