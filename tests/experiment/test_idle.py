@@ -74,6 +74,12 @@ from topoevo.experiment.params import load_params
             ["weight_decay_scaling", "weight_decay_spread"],
         ),
         ({"weight_decay_spread": 2.0, "weight_decay_scaling": 1.0, "weight_decay": 0.1}, []),
+        ({"final_decay_factors": (0.3, 1.0), "weight_decay": 0.1}, ["final_decay_factors"]),
+        (
+            {"final_decay_factors": (1.0,), "weight_decay": 0.1, "final_epochs": 2, "validation_ratio": 0.1},
+            [],
+        ),
+        ({"final_decay_factors": (1.0,), "final_epochs": 2, "validation_ratio": 0.1}, ["final_decay_factors"]),
         (
             {"initial_hidden_nodes": (3, 4), "p_initial_second_layer": 0.1},
             ["initial_hidden_nodes", "p_initial_second_layer"],

@@ -245,6 +245,8 @@ def _idle_in_search(settings: Settings) -> Iterator[Contradiction]:
         without |= dict.fromkeys(
             ("weight_decay_scaling", "weight_decay_spread", "final_decay_factors"), "weight_decay 0"
         )
+    if not settings.final_epochs:
+        without["final_decay_factors"] = "final_epochs 0"
     if settings.max_connections is None and settings.front_connections is None:
         without["max_connection_epochs"] = "neither max_connections nor front_connections"
     if settings.num_islands == 1 and settings.front_connections is None:

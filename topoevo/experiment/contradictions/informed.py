@@ -106,11 +106,11 @@ def of_informed_search(settings: Settings) -> Iterator[Contradiction]:
                 f"final_decay_factors {list(settings.final_decay_factors)} is not allowed, must be numbers of at"
                 " least 0, like 0.1 0.3 1 3",
             )
-        if not (settings.final_epochs and settings.validation_ratio):
+        if settings.final_epochs and settings.validation_ratio == 0.0:
             yield Contradiction(
-                ("final_decay_factors", "final_epochs", "validation_ratio"),
-                f"final_decay_factors is not allowed with final_epochs {settings.final_epochs} and validation_ratio"
-                f" {settings.validation_ratio:g}, both must be above 0",
+                ("final_decay_factors", "validation_ratio"),
+                "final_decay_factors is not allowed with validation_ratio 0, which holds no samples out that could"
+                " choose; must be above 0",
             )
     if not settings.train_elites and (settings.reward_data == "training" or not settings.inherit_weights):
         yield Contradiction(
