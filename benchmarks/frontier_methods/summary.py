@@ -57,7 +57,11 @@ def verdict(cells: Cells) -> str:
                 unfinished.append(f"{STYLES[method][0]} at {budget}")
         if better:
             lines.append(f"- {budget}: better is {', '.join(better)}.")
-    found = "Evolved is best at every budget." if not lines else "Evolved is not best at\n\n" + "\n".join(lines)
+    found = (
+        "No other method is better than evolved at any budget."
+        if not lines
+        else "Evolved is not best at\n\n" + "\n".join(lines)
+    )
     return found + (f"\n\nStopped before its passes were used up: {', '.join(unfinished)}." if unfinished else "")
 
 

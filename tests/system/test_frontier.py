@@ -192,7 +192,7 @@ def test_summary_tells_where_evolution_is_not_best(tmp_path):
     shown = frontier("--summarize", path)
     assert shown.returncode == 0, shown.stderr
     assert "| 10 | **0.8500 ± 0.0707** | 0.8400 ± 0.1980 |" in shown.stdout
-    assert "Evolved is best at every budget." in shown.stdout
+    assert "No other method is better than evolved at any budget." in shown.stdout
     path.write_text(path.read_text().replace('"test": 0.7', '"test": 0.8'))
     assert "- 10: better is L1 + refit (0.8900 against 0.8500)." in frontier("--summarize", path).stdout
 
