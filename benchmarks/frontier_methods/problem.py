@@ -152,7 +152,7 @@ class Problem:
         return self.score(part, network, network.weight)
 
     def finish(self, genome: Genome) -> tuple[Genome, int]:
-        """Train a chosen network like the champion of a run, with the weight decay that validation samples choose.
+        """Train a chosen network like the champion of a run, with the best of ``final_decay_factors``.
 
         On the training samples alone, it keeps its weights where they are better on the validation samples; on all but
         those of the test (``final_samples``), it has the new ones.
@@ -181,7 +181,10 @@ class Problem:
                 for factor in self.params.final_decay_factors
             }
             (factor,) = best_factors([genome], tried, lambda one: -self.score_genome("validation", one).loss)
-            evaluator, num_passes = evaluator.with_decay(factor), len(tried) * num_epochs * len(shared.order)
+            evaluator, num_passes = (
+                evaluator.with_decay(1.0 if factor is None else factor),
+                len(tried) * num_epochs * len(shared.order),
+            )
         shared = self._data.shared(Stream.CONFIRMATION, 1, num_epochs=num_epochs)
         again = evaluator.evaluate(genome, shared, **address)
         num_passes += num_epochs * len(shared.order)

@@ -17,6 +17,7 @@ from topoevo.experiment.front import Front, constant_loss, hypervolume
 from topoevo.experiment.idle import find_idle, skipped_operators
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Champion, Observer, TaskScore
+from topoevo.experiment.workers import Workers
 from topoevo.kernels import load_kernel
 from topoevo.tasks.task import Samples
 
@@ -144,24 +145,34 @@ def test_final_training_and_test_come_once_at_the_end(task, whole) -> None:
     }
 
 
-def test_every_size_has_the_weight_decay_that_is_best_for_it(task, whole) -> None:
-    """The final training with the best of several is, for each network, the training with that one."""
-    factors = (0.0, 1000.0)
+def test_every_size_has_the_weight_decay_that_is_best_for_it(task) -> None:
+    factors = (1000.0, 0.0)
     settings = {"weight_decay": 0.3, "num_generations": 1}
-    alone = {factor: run(task, final_decay_factors=(factor,), **settings) for factor in factors}
+    alone = {factor: run(task, final_decay_factors=(factor,), **settings).outcome.front for factor in factors}
     both = run(task, final_decay_factors=factors, num_workers=2, **settings)
-    said = next(text for text in both.messages if text.startswith("best on validation samples"))
-    chosen = [float(word) for word in said.split(": ")[1].removesuffix(" times weight_decay").split(", ")]
-    assert len(chosen) == 1 + len(both.records[-1].front.networks) and set(chosen) <= set(factors)
-    before = {id(one): place for place, one in enumerate(both.records[-1].front.networks)}
-    kernel = load_kernel("numba")
     for size in SIZES:
-        place = before[id(both.records[-1].front.champions[size])]
-        expected = alone[chosen[1 + place]].outcome.front.champions[size].selection_reward
-        # Another size may have gained more, and be better than the one that was trained for it.
-        assert both.outcome.front.champions[size].selection_reward >= expected
-        genome = both.outcome.front.champions[size].individual.genome
-        assert both.run._problem.score("test", genome, kernel) == both.outcome.front.champions[size].test
+        best = max(alone[factor].champions[size].selection_reward for factor in factors)
+        assert both.outcome.front.champions[size].selection_reward == best
+    said = next(text for text in both.messages if text.startswith("weight_decay: "))
+    assert said.count("times") == 1 + len(both.records[-1].front.networks)
+
+
+def test_networks_of_a_front_are_trained_with_the_decay_of_each(task) -> None:
+    """Those with the same factor are trained together, and keep their places."""
+
+    def trained(factors):
+        params = load_params(None, {**SMALL, "weight_decay": 0.3, "num_generations": 1})
+        experiment = Experiment(params, task)
+        with Workers.from_params(params, lambda line: None) as workers:
+            experiment.step(workers)
+            genomes = [one.individual.genome for one in experiment._front_keeper.front.networks][:3]
+            found = experiment._appraiser.train_to_the_end(genomes, workers, factors[: len(genomes)])
+        return [one.weights.tobytes() for one in found]
+
+    none, much, mixed = trained([0.0] * 3), trained([1000.0] * 3), trained([0.0, 1000.0, 0.0])
+    assert len(none) > 1
+    assert mixed == [[none, much][place == 1][place] for place in range(len(none))]
+    assert not set(none) & set(much)
 
 
 def test_a_resumed_run_has_the_same_front_credit_and_probabilities(task, tmp_path, whole) -> None:

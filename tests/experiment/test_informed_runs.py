@@ -7,6 +7,7 @@ import pytest
 
 from topoevo.errors import ParamsError
 from topoevo.evolution import Evaluation
+from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.experiment import Experiment
@@ -269,23 +270,54 @@ def champion_with(task, factors, **settings):
 @pytest.mark.parametrize("samples", ["training", "all"])
 def test_the_final_training_has_the_weight_decay_that_is_best_on_validation_samples(samples: str) -> None:
     task = load_task_of(params_of())
-    choices = (300.0, 0.5, 30.0)
+    choices = (300.0, 0.5, 30.0, 0.5)
     trained = {factor: champion_with(task, (factor,))[0] for factor in choices}
     best = max(choices, key=lambda factor: trained[factor].validation.reward)
     alone, _ = champion_with(task, (best,), final_samples=samples)
     chosen, messages = champion_with(task, choices, final_samples=samples)
-    assert f"best on validation samples: {best:g} times weight_decay" in messages
+    assert f"weight_decay: champion times {best:g}" in messages
     assert chosen.individual.genome.digest == alone.individual.genome.digest
     assert chosen.test == alone.test
     assert len({one.individual.genome.digest for one in trained.values()}) > 1
     assert champion_with(task, choices, final_samples=samples, num_workers=2)[0].test == chosen.test
 
 
+def test_weight_decay_that_has_no_effect_is_not_tried() -> None:
+    task = load_task_of(params_of())
+    blind = {"p_grow_connection": 0, "p_add_node": 1, "pruning": "magnitude"}
+    for settings in ({"weight_decay": 0}, {"learning_rule": "metropolis", **blind}):
+        said = Said()
+        settings = {"weight_decay": 1.0, "final_epochs": 1, "num_generations": 1, **settings}
+        Experiment(params_of(final_decay_factors=(0.1, 9), **settings), task, observers=[said]).run()
+        assert not [text for text in said.messages if "weight_decay" in text or "weight decays" in text]
+
+
+def test_a_stop_while_weight_decays_are_tried_changes_nothing(tmp_path) -> None:
+    class Stopping(Said):
+        def on_start(self, run) -> None:
+            self.run = run
+
+        def on_message(self, text) -> None:
+            super().on_message(text)
+            if text.startswith("trying"):
+                self.run.stop("enough")
+
+    task = load_task_of(params_of())
+    params = params_of(final_epochs=3, num_generations=1, weight_decay=1.0, final_decay_factors=(0.1, 9))
+    whole, stopped, rest = Said(), Stopping(), Said()
+    Experiment(params, task, observers=[whole]).run()
+    assert Experiment(params, task, observers=[stopped], checkpoint_folder=tmp_path).run().status == "interrupted"
+    checkpoint = Checkpoint.read_last(tmp_path)
+    Experiment(params, task, observers=[rest], checkpoint=checkpoint, checkpoint_folder=tmp_path).run()
+    assert rest.outcome.champion.test == whole.outcome.champion.test
+    assert rest.outcome.sample_passes == whole.outcome.sample_passes
+
+
 def test_a_weight_decay_with_which_all_fails_is_not_taken() -> None:
     genomes, found, *_ = evaluated(params_of(num_generations=1))
     genome, evaluation = genomes[0], found[0]
     failed = Evaluation.failed("no", 0.0)
-    assert best_factors([genome], {3.0: [failed]}, lambda one: 0.0) == [1.0]
+    assert best_factors([genome], {3.0: [failed]}, lambda one: 0.0) == [None]
     assert best_factors([genome], {3.0: [failed], 0.1: [evaluation], 9.0: [evaluation]}, lambda one: 0.0) == [0.1]
 
 

@@ -254,7 +254,8 @@ def test_missing_file(tmp_path):
     assert message(str(tmp_path / "flower.csv")).endswith("; did you mean 'flowers.csv'?")
     assert "did you mean" not in message(str(tmp_path / "elsewhere" / "flower.csv"))
     (tmp_path / "folder.csv").mkdir()
-    assert "dataset: there is no file" in message(str(tmp_path / "folder.csv"))
+    assert "did you mean 'folder.csv'" not in message(str(tmp_path / "folder.csv"))
+    assert "dataset: there is no file" in message("a\0b/flower.csv")
 
 
 @pytest.mark.parametrize(

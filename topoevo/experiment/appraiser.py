@@ -29,6 +29,7 @@ from topoevo.experiment.weight_agnostic import UNDEFINED
 from topoevo.experiment.workers import Workers
 from topoevo.genome import Genome
 from topoevo.kernels import load_kernel
+from topoevo.learning import LEARNING_RULES
 from topoevo.seeds import Stream
 from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironment
@@ -227,11 +228,13 @@ class Appraiser:
         workers
             Pool that trains.
         """
-        factors, data = self._params.final_decay_factors, self._problem
-        if factors is None or not isinstance(data, TaskData):
-            return [1.0] * len(genomes)
-        self.say(f"trying {len(factors)} weight decays for {more_epochs(self._params.final_epochs)} ...")
-        generation, num_epochs = self._params.num_generations, self._params.final_epochs
+        params, data = self._params, self._problem
+        factors = list(dict.fromkeys(params.final_decay_factors or (1.0,)))
+        has_decay = params.weight_decay > 0.0 and LEARNING_RULES[params.learning_rule].follows_gradient
+        if len(factors) == 1 or not has_decay or not isinstance(data, TaskData):
+            return [factors[0] if has_decay else 1.0] * len(genomes)
+        self.say(f"trying {len(factors)} weight decays for {more_epochs(params.final_epochs)} ...")
+        generation, num_epochs = params.num_generations, params.final_epochs
         shared = replace(data, ends_with_all=False).shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs)
         tried = {
             factor: workers.evaluate(
@@ -246,10 +249,12 @@ class Appraiser:
         }
         for evaluations in tried.values():
             self._count_passes(evaluations)
-        kernel = load_kernel(self._params.kernel_name)
+        kernel = load_kernel(params.kernel_name)
         found = best_factors(genomes, tried, lambda genome: data.score("validation", genome, kernel).reward)
-        self.say(f"best on validation samples: {', '.join(f'{one:g}' for one in found)} times weight_decay")
-        return found
+        names = ["champion", *(f"{genome.complexity.connections} connections" for genome in genomes[1:])]
+        words = ["as it is, since all trials failed" if one is None else f"times {one:g}" for one in found]
+        self.say(f"weight_decay: {', '.join(f'{name} {word}' for name, word in zip(names, words, strict=True))}")
+        return [1.0 if one is None else one for one in found]
 
     def _with_decay(self, factor: float) -> Evaluator[Any]:
         """What evaluates with so many times the weight decay."""

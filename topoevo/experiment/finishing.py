@@ -17,8 +17,8 @@ def best_factors(
     genomes: Sequence[Genome],
     tried: Mapping[float, Sequence[Evaluation]],
     reward: Callable[[Genome], float],
-) -> list[float]:
-    """Return the factor of the weight decay that suits each genome, 1 where all trainings have failed.
+) -> list[float | None]:
+    """Return the factor of the weight decay that suits each genome, None where all trainings have failed.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def best_factors(
     reward
         Of a genome with weights, on samples that it has not learned from; of equal ones the first is taken.
     """
-    best = [(-inf, 1.0)] * len(genomes)
+    best: list[tuple[float, float | None]] = [(-inf, None)] * len(genomes)
     for factor, evaluations in tried.items():
         for place, (genome, evaluation) in enumerate(zip(genomes, evaluations, strict=True)):
             if evaluation.weights is None:

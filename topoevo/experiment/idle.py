@@ -236,7 +236,7 @@ def _idle_in_search(settings: Settings) -> Iterator[Contradiction]:
         without["evaluation_period"] = f"reward_data {settings.reward_data}, which judges weights after training"
     rule = LEARNING_RULES[settings.learning_rule]
     if not rule.follows_gradient:
-        of_optimizers = ("inherit_optimizer_state", "initial_lr", "lr_spread")
+        of_optimizers = ("inherit_optimizer_state", "initial_lr", "lr_spread", "final_decay_factors")
         without |= dict.fromkeys(of_optimizers, f"learning_rule {rule.name}, which follows no gradient")
     elif not optimizer_remembers(settings.optimizer, settings.momentum):
         momentum = " and momentum 0" if settings.optimizer in WITH_MOMENTUM else ""

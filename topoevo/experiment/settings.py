@@ -218,7 +218,7 @@ class Settings(BaseModel):
     weight_decay_scaling: float = _training(
         0.0,
         "power of the number of connections that the weight decay is in proportion to: weight_decay is that of 1000"
-        " connections, and 1.5 is right for images; 0 for all networks the same",
+        " connections, and 1.5 suits MNIST; 0 for all networks the same",
         ge=0,
         le=3,
     )

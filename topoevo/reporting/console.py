@@ -250,9 +250,8 @@ class _Screen:
             # Whatever came before the first evaluation, such as compiling, says nothing about the pace.
             self._started = time.monotonic() - seconds
         left = (time.monotonic() - self._started) / (done - self._first) * (self._total - done)
-        words = f"{duration(left)} left" + (f", {pace}" if pace else "")
-        if done == self._total:
-            words = "finishing"
+        words = f"{duration(left)} left" if done < self._total else "finishing"
+        words += f", {pace}" if pace else ""
         self._progress.update(self._task, completed=done, best=best, pace=words)
 
     def print_above(self, text: str) -> None:

@@ -111,9 +111,10 @@ def _alike(candidates: list[str]) -> str:
         folder, name = os.path.split(candidate)
         try:
             names = os.listdir(folder or os.curdir)
-        except OSError:
+        except (OSError, ValueError):  # The latter where the path has a null byte.
             continue
-        if hint := did_you_mean(name, [one for one in names if Table.handles(one)]):
+        files = [one for one in names if Table.handles(one) and os.path.isfile(os.path.join(folder, one))]
+        if hint := did_you_mean(name, files):
             return hint
     return ""
 
