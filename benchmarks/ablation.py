@@ -7,7 +7,8 @@ Runs ``params/wlnn/mnist-smallest.yaml`` with a smaller population and without i
 one change at a time, each with every seed, and writes a row of JSON as each run ends; rows that are there are not run
 again. All have the same number of children, but for "little growth, short training", which has more, each with fewer
 epochs. The summary is a table of the losses and accuracies on validation samples, which the search has seen, of the
-test accuracy, which it has not, and of what each change costs in loss, seed by seed.
+test accuracy, which it has not, and of what each change costs in loss, seed by seed: more than the search as it is, or
+where elites are trained again more than the search in which nothing else is changed.
 """
 
 from __future__ import annotations
@@ -22,24 +23,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from frontier_methods.searching import first_networks
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "params" / "wlnn" / "mnist-smallest.yaml"
-#: A child has as many new nodes and activations as in the file on average, and 59 new connections at zero.
-BLIND = {
-    "p_grow_connection": 0,
-    "p_grow_node": 0,
-    "p_add_connection": 0.99,
-    "p_add_node": 0.0033,
-    "p_change_activation": 0.0067,
-    "add_connection_weight": "zero",
-    "num_mutations_per_generation": 60,
-}
+#: Inputs times outputs of MNIST.
+NUM_PAIRS = 2560
 #: Settings that differ from the file, by what they take away or add.
 CHANGES: dict[str, dict[str, Any]] = {
     "as it is": {},
-    "growth by chance": {"grow_connection_noise_min": 9, "grow_connection_noise_max": 10},
-    "blind mutations": BLIND,
+    "growth by chance": {"grow_connection_criterion": "random"},
+    "growth and new nodes by chance": {"grow_connection_criterion": "random", "p_grow_node": 0, "p_add_node": 0.1},
     "little growth, short training": {
         "grow_connection_growth_min": 0.02,
         "grow_connection_growth_max": 0.4,
@@ -56,7 +50,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "with rewire_connection": {"p_rewire_connection": 0.2},
     "with prune_node": {"p_prune_node": 0.1},
     "with merge_nodes": {"p_merge_nodes": 0.1},
-    "first networks sparse": {"initial_networks": "sparse", "p_initial_connection_enabled": 0.3},
+    "first networks sparse": {"initial_networks": "sparse"},
     "new weights for every child": {"inherit_weights": False, "train_elites": True},
     "elites trained again": {"train_elites": True},
     "reward of the training alone": {"reward_data": "training", "train_elites": True},
@@ -71,6 +65,13 @@ CHANGES: dict[str, dict[str, Any]] = {
     "racing 2": {"racing": 2},
     "adaptive probabilities": {"adapt_probabilities": "pursuit"},
 }
+#: What a change is compared with, where that is not "as it is": these train elites again, which costs trainings.
+REFERENCES = {
+    "new weights for every child": "elites trained again",
+    "reward of the training alone": "elites trained again",
+}
+#: Arguments that a search depends on; rows of others are not mixed.
+ARGUMENTS = ("max_connections", "num_generations", "population_size")
 
 
 def main() -> None:
@@ -86,6 +87,9 @@ def main() -> None:
     parser.add_argument("--summarize", type=Path, help="file of rows; nothing is run")
     given = parser.parse_args()
     if given.summarize is None:
+        asked = {name: getattr(given, name) for name in ARGUMENTS}
+        if any({name: row[name] for name in ARGUMENTS} != asked for row in _rows(given.out)):
+            parser.error(f"{given.out} has rows of searches with other arguments; name another file with --out")
         done = {(row["change"], row["seed"]) for row in _rows(given.out)}
         todo = [(seed, change) for seed in given.seeds for change in given.changes if (change, seed) not in done]
         for number, (seed, change) in enumerate(todo, 1):
@@ -117,6 +121,7 @@ def settings_of(change: str, seed: int, given: argparse.Namespace) -> dict[str, 
         "final_samples": "training",
         "seed": seed,
         **CHANGES[change],
+        **(first_networks(NUM_PAIRS, given.max_connections) if "initial_networks" in CHANGES[change] else {}),
     }
 
 
@@ -137,6 +142,7 @@ def _run(change: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     return {
         "change": change,
         "seed": seed,
+        **{name: getattr(given, name) for name in ARGUMENTS},
         "validation_loss": -result["champion"]["validation_reward"],
         "validation": result["champion"]["validation_accuracy"],
         "test": result["champion"]["test_accuracy"],
@@ -154,14 +160,15 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def _summarize(rows: list[dict[str, Any]]) -> None:
     """Print a Markdown table, the smallest validation loss first."""
-    columns = ("validation loss", "more than as it is", "validation accuracy", "test accuracy", "passes", "seeds")
+    columns = ("validation loss", "more than its reference", "validation accuracy", "test accuracy", "passes", "seeds")
     print(f"| change | {' | '.join(columns)} |\n|" + (len(columns) + 1) * "---|")
     losses = {(row["change"], row["seed"]): row["validation_loss"] for row in rows}
     changes = {row["change"]: [one for one in rows if one["change"] == row["change"]] for row in rows}
     for change, mine in sorted(
         changes.items(), key=lambda item: float(np.mean([row["validation_loss"] for row in item[1]]))
     ):
-        reference = [(row["validation_loss"], losses.get(("as it is", row["seed"]))) for row in mine]
+        name = REFERENCES.get(change, "as it is")
+        reference = [(row["validation_loss"], losses.get((name, row["seed"]))) for row in mine]
         cells = [
             _spread([row["validation_loss"] for row in mine]),
             _spread([loss - other for loss, other in reference if other is not None], sign="+"),

@@ -79,6 +79,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
         folder = given.out.with_suffix(".runs") if given.out else Path(temporary)
         for seed in dict.fromkeys(seed for _, _, seed in cells):
             problem = _problem(given, seed, folder)
+            kept.check(problem, seed)
             for method in dict.fromkeys(method for method, _, at in cells if at == seed):
                 budgets = [budget for one, budget, at in cells if (one, at) == (method, seed)]
                 for budget, outcome in _outcomes(problem, method, budgets, given, folder, kept):
@@ -178,6 +179,7 @@ def _searched(
             num_workers=given.num_workers,
             data_dir=given.data_dir,
             overrides=OVERRIDES.get(method),
+            is_front=method == "front",
         )
         cpu_seconds = watch.read()[1]
         for budget in wanted:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from topoevo.experiment.data import load_samples_of
 from topoevo.experiment.evaluators import DatasetEvaluator
 from topoevo.experiment.finishing import best_factors
 from topoevo.experiment.params import Params, load_params
+from topoevo.experiment.problem import Leg
 from topoevo.experiment.scoring import score_outputs
 from topoevo.experiment.shared_data import TaskData
 from topoevo.genome import Genome
@@ -29,6 +32,9 @@ IMAGES = ("mnist", "fashion-mnist")
 TABLES = ("digits", "breast_cancer", "wine", "diabetes")
 DATASETS = (*IMAGES, *TABLES)
 TEST_RATIO = 0.25
+
+#: Settings that results do not depend on, or that name what a row says.
+_IRRELEVANT = {"out_dir", "overwrite_output", "resume", "num_workers", "joblib_backend", "data_dir", "dataset", "seed"}
 
 #: Training samples pass through the baselines' trainings in this many layouts of minibatches.
 NUM_LAYOUTS = 3
@@ -87,6 +93,13 @@ class Problem:
     def seed(self) -> int:
         """Decides splits and all random numbers."""
         return self.params.seed
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what results depend on besides method, budget and seed; 12 hexadecimal digits."""
+        settings = {name: value for name, value in self.params.model_dump().items() if name not in _IRRELEVANT}
+        text = json.dumps([settings, self.num_epochs, self.num_steps], default=str, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def loss(self) -> Loss:
@@ -172,21 +185,22 @@ class Problem:
         if not num_epochs:
             return genome, 0
         address = {"stream": Stream.CONFIRMATION, "generation": 1, "index": FINAL}
-        evaluator, num_passes = self._evaluator, 0
+        factor: float | None = 1.0
+        num_passes = 0
         if self.params.final_decay_factors is not None:
             data = replace(self._data, ends_with_all=False)
             shared = data.shared(Stream.CONFIRMATION, 1, num_epochs=num_epochs)
             tried = {
-                factor: [evaluator.with_decay(factor).evaluate(genome, shared, **address)]
-                for factor in self.params.final_decay_factors
+                one: [
+                    self._evaluator.evaluate(genome, shared, **address, leg=Leg(shared.epochs.size, decay_factor=one))
+                ]
+                for one in self.params.final_decay_factors
             }
             (factor,) = best_factors([genome], tried, lambda one: -self.score_genome("validation", one).loss)
-            evaluator, num_passes = (
-                evaluator.with_decay(1.0 if factor is None else factor),
-                len(tried) * num_epochs * len(shared.order),
-            )
+            num_passes = len(tried) * num_epochs * len(shared.order)
         shared = self._data.shared(Stream.CONFIRMATION, 1, num_epochs=num_epochs)
-        again = evaluator.evaluate(genome, shared, **address)
+        whole = Leg(shared.epochs.size, decay_factor=1.0 if factor is None else factor)
+        again = self._evaluator.evaluate(genome, shared, **address, leg=whole)
         num_passes += num_epochs * len(shared.order)
         if again.weights is None:
             return genome, num_passes

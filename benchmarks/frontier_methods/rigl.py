@@ -108,8 +108,10 @@ def _replaced(training: LayeredTraining, groups: NDArray[np.intp], share: float,
     counted = np.flatnonzero(training.counted)
     for group in np.unique(groups):
         genes = counted[groups == group]
-        there, absent = genes[present[genes]], genes[~present[genes]]
-        count = min(round(share * len(there)), len(absent))
+        there = genes[present[genes]]
+        count = min(round(share * len(there)), len(genes) - len(there))
         present[there[np.argsort(strength[there], kind="stable")[:count]]] = False
+        # What was dropped just now may stay with its weight, as in the code of the paper, if its gradient is large.
+        absent = genes[~present[genes]]
         present[absent[np.argsort(-slopes[absent], kind="stable")[:count]]] = True
     return present

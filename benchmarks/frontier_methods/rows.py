@@ -99,6 +99,19 @@ class Rows:
         """Return the row with these values, or None."""
         return next((row for row in self.rows if all(row[name] == value for name, value in wanted.items())), None)
 
+    def check(self, problem: Problem, seed: int) -> None:
+        """Raise BenchmarkError if a row of this data set and seed was measured with other settings.
+
+        Those of earlier versions do not tell.
+        """
+        for row in self.rows:
+            is_other = row.get("fingerprint", problem.fingerprint) != problem.fingerprint
+            if is_other and (row["dataset"], row["seed"]) == (problem.name, seed):
+                raise BenchmarkError(
+                    f"{self.path}: {row['method']} with budget {row['budget']} and seed {seed} was measured with other"
+                    " settings; name another file with --out"
+                )
+
     def replace(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         """Put a row in the place of another one."""
         self.rows[self.rows.index(old)] = new
@@ -166,6 +179,7 @@ def measured(problem: Problem, method: str, budget: int, outcome: Outcome, *, ne
         "method": method,
         "budget": budget,
         "seed": problem.seed,
+        "fingerprint": problem.fingerprint,
         "measure": "accuracy" if problem.task.kind == "classification" else "r2",
         "test": scores["test"].value,
         "test_rmse": scores["test"].rmse,

@@ -16,7 +16,7 @@ from topoevo import load_network
 from topoevo.genome import Genome
 
 #: What turns the search into another: its first networks alone, or blind mutation, by operators that know nothing and
-#: without pruning.
+#: without pruning, from sparse networks (see `first_networks`).
 OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "first": {"num_generations": 1},
     "blind": {
@@ -33,6 +33,8 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
         "p_remove_connection": 0.4,
     },
 }
+#: Share of the budget that the sparse first networks have for connections on average, and of these that are split.
+SPARSE_SHARE, SPLIT_SHARE = 0.5, 0.3
 #: Networks for each budget in a run that evolves several sizes at once.
 NETWORKS_AN_ISLAND = 12
 
@@ -68,6 +70,7 @@ def search(
     num_workers: int,
     data_dir: str | None,
     overrides: Mapping[str, Any] | None = None,
+    is_front: bool = False,
 ) -> dict[int, Run]:
     """Return what a run of the search has found at each budget; one that is there goes on, or is read.
 
@@ -76,7 +79,7 @@ def search(
     problem
         Data set and seed.
     budgets
-        ``--max_connections``; several are one run with ``--front_connections``.
+        One, ``--max_connections``, or those of a run with ``--front_connections``.
     file
         Its parameter file.
     out_dir
@@ -85,6 +88,8 @@ def search(
         Flags.
     overrides
         More flags.
+    is_front
+        Whether one budget, too, is evolved with ``--front_connections``.
 
     Raises
     ------
@@ -99,15 +104,17 @@ def search(
         else:
             is_new = True
             flags = data_flags(problem.name, problem.seed, folder=out_dir.parent / "tables", data_dir=data_dir)
-            flags |= _sizes(budgets)
+            flags |= _front(budgets) if is_front else {"max_connections": budgets[0]}
             flags |= {"seed": problem.seed, "num_workers": num_workers, **(overrides or {}), "out_dir": out_dir}
+            if flags.get("initial_networks") == "sparse":
+                flags |= first_networks(problem.task.num_inputs * problem.task.num_outputs, budgets[0])
             words = [str(file), *_words(flags)]
         out_dir.parent.mkdir(parents=True, exist_ok=True)
         ended = subprocess.run([sys.executable, ROOT / "run_wlnn.py", *words], capture_output=True, text=True)
         if not _is_finished(out_dir):
             raise BenchmarkError(f"run_wlnn.py {' '.join(words)}\n{(ended.stderr or ended.stdout)[-2000:]}")
     files = {budget: out_dir / "front" / f"{budget}.json" for budget in budgets}
-    files = files if len(budgets) > 1 else {budgets[0]: out_dir / "champion.json"}
+    files = files if is_front else {budgets[0]: out_dir / "champion.json"}
     return _read(out_dir, files, is_new)
 
 
@@ -123,10 +130,22 @@ def _read(out_dir: Path, files: Mapping[int, Path], is_new: bool) -> dict[int, R
     }
 
 
-def _sizes(budgets: Sequence[int]) -> dict[str, Any]:
-    """Flags that say how large networks may be."""
-    if len(budgets) == 1:
-        return {"max_connections": budgets[0]}
+def first_networks(num_pairs: int, budget: int) -> dict[str, float]:
+    """Return settings with which sparse first networks have hidden nodes and room to grow.
+
+    Parameters
+    ----------
+    num_pairs
+        Inputs times outputs, each of which may be connected at first.
+    budget
+        Largest number of connections.
+    """
+    share = SPARSE_SHARE * budget / num_pairs
+    return {"p_initial_connection_enabled": min(share, 1.0), "p_initial_add_node": SPLIT_SHARE}
+
+
+def _front(budgets: Sequence[int]) -> dict[str, Any]:
+    """Flags of a run that evolves a network for each size."""
     population_size = NETWORKS_AN_ISLAND * len(budgets)
     return {"front_connections": budgets, "population_size": population_size}
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 
 from topoevo.errors import ParamsError
-from topoevo.experiment.controls import CONTROLS, Comparison, ControlExperiment, TrainedControl, random_network
+from topoevo.experiment.comparison import Comparison, TrainedControl
+from topoevo.experiment.controls import CONTROLS, ControlExperiment, random_network
 from topoevo.experiment.data import load_task_of
 from topoevo.experiment.interruption import Interrupted
 from topoevo.experiment.params import load_params
@@ -21,6 +23,7 @@ from topoevo.reporting.controls_picture import picture_of, spread_out
 from topoevo.reporting.run_directory import _CONTROLS
 from topoevo.seeds import Stream
 
+PARAMS = Path(__file__).resolve().parents[2] / "params" / "wlnn"
 SMALL = {
     "num_controls": 3,
     "num_epochs": 1,
@@ -89,6 +92,18 @@ def test_a_random_network_is_made_by_the_mutations_of_the_run(champion):
     genome = random_network(champion, params_of(**splits), np.random.default_rng(0))
     first = genome.complexity.connections - genome.complexity.hidden
     assert 0.05 < first / (64 * 10) < 0.15, "the connections that it began with"
+
+
+@pytest.mark.parametrize("file", ["mnist-smallest", "table-smallest", "digits-quick"])
+@pytest.mark.parametrize("size", [60, 400])
+def test_a_run_that_is_led_by_evidence_has_random_networks_of_its_size_with_hidden_nodes(evolve, file, size):
+    champion = evolve(1, num_inputs=64, num_outputs=10, num_mutations=0, p_enabled=1.0)
+    champion = champion.with_only(np.arange(len(champion.connections)) < size)
+    params = load_params(PARAMS / f"{file}.yaml", {"control": "random"})
+    for seed in range(3):
+        genome = random_network(champion, params, np.random.default_rng(seed))
+        assert genome.complexity.connections == champion.complexity.connections == size
+        assert genome.complexity.hidden > size / 20
 
 
 def test_a_size_that_cannot_be_reached_has_an_end(champion):

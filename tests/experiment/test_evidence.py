@@ -125,6 +125,37 @@ def test_an_optimizer_that_averages_squares_is_believed(probe_of, genome) -> Non
     assert probe.saliency().tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_believed"),
+    [
+        ({"weight_decay": 0.1, "decoupled": True}, True),
+        ({"weight_decay": 0.1}, False),
+        ({"max_grad_norm": 1.0}, False),
+        ({"grad_power": 0.5}, False),
+    ],
+)
+def test_averages_of_other_gradients_than_those_of_the_loss_are_not_believed(
+    probe_of, genome, changes, is_believed
+) -> None:
+    fresh = probe_of(genome).saliency()
+    probe = probe_of(genome, optimization=Optimization(UpdateRule.ADAM, 0.1, second_decay=0.9, **changes))
+    probe.learner.state.steps = 5
+    probe.learner.state.second[:] = 1.0
+    assert (probe.saliency().tobytes() != fresh.tobytes()) == is_believed
+
+
+def test_saliency_may_be_of_weights_or_of_what_passes_through_them(probe_of, genome) -> None:
+    probe = probe_of(genome)
+    network, weights = probe.learner.network, probe.learner.weights
+    assert probe.saliency("magnitude").tobytes() == np.abs(weights).tobytes()
+    norms = np.sqrt((probe.activities.astype(np.float64) ** 2).mean(axis=1))
+    expected = np.abs(weights) * norms[network.source]
+    np.testing.assert_allclose(probe.saliency("activity"), expected, rtol=1e-4)
+    evidence = gather(probe, genome, output_connections=True, saliency="activity")
+    order = np.argsort(genome.connections["innovation"][network.gene])
+    np.testing.assert_allclose(evidence.saliency, expected[order], rtol=1e-4)
+
+
 def test_averages_that_are_partly_inherited_are_not_believed(probe_of, genome) -> None:
     fresh = probe_of(genome, optimization=Optimization(UpdateRule.ADAM, 0.1, second_decay=0.9)).saliency()
     inherited = probe_of(genome, optimization=Optimization(UpdateRule.ADAM, 0.1, second_decay=0.9))
@@ -186,6 +217,8 @@ def test_rules_without_errors_in_hidden_nodes_have_other_evidence(probe_of, geno
                 for s, t in evidence.absent[used].tolist()
             ]
             ratio = evidence.slope[used] / np.array(means)
+            # Operators go against slopes, and the rule along the product of activities.
+            assert np.median(ratio) < 0
             np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-2)
 
 

@@ -7,8 +7,13 @@ from importlib.util import find_spec
 
 import pytest
 
+from topoevo.experiment.data import load_task_of
+from topoevo.experiment.experiment import Experiment
+from topoevo.experiment.founder import make_founder
 from topoevo.experiment.idle import find_idle
 from topoevo.experiment.params import load_params
+from topoevo.experiment.records import Observer
+from topoevo.experiment.training import Training
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,6 @@ from topoevo.experiment.params import load_params
                 "pruning",
                 "reward_data",
                 "train_elites",
-                "weight_decay_scaling",
             ],
         ),
     ],
@@ -179,3 +183,46 @@ def test_trials_of_weight_agnostic_networks_have_an_effect_in_environments(value
 def test_options_of_what_is_not_in_use_are_idle(values: dict[str, object], idle: str | None) -> None:
     given = [one.settings[0] for one in find_idle(load_params(None, values)) if one.settings[0] in values]
     assert [name for name in given if name != "learning_rule"] == ([] if idle is None else [idle])
+
+
+@pytest.mark.parametrize("family", ["shared weights", "one training"])
+def test_what_has_no_effect_has_none(family: str) -> None:
+    """A parameter file may have such settings; the run is the same without."""
+    if family == "shared weights":
+        common = {"shared_weights": (-1.0, 1.0), "num_generations": 6, "population_size": 8, "tournament_size": 3}
+        common |= {"max_connections": 20, "p_initial_connection_enabled": 0.03, "num_samples": 200}
+        common |= {"validation_ratio": 0.2}
+        idle = {"pruning": "fisher", "reward_data": "both", "train_elites": False, "lr": 0.5, "num_epochs": 7}
+        idle |= {"optimizer": "adamw", "weight_decay": 1.0, "weight_decay_scaling": 1.0, "weight_decay_spread": 2.0}
+        idle |= {"inherit_weights": True, "initial_epochs": 3, "initial_lr": 0.3, "lr_spread": 3.0}
+        idle |= {"max_connection_epochs": 100, "racing": 2, "pruning_stages": 3, "label_smoothing": 0.1}
+        idle |= {"evaluation_period": "integral", "weight_init": "he"}
+    else:
+        common = {"num_generations": 0, "hidden_layers": (5,), "num_epochs": 1}
+        idle = {"num_islands": 2, "pruning": "magnitude", "max_connections": 700, "initial_lr": 0.3, "lr_spread": 3.0}
+        idle |= {"initial_epochs": 3, "max_connection_epochs": 100, "racing": 2, "train_elites": False}
+        idle |= {"final_samples": "all", "weight_decay": 0.1, "weight_decay_spread": 2.0}
+        common |= {"weight_decay": 0.1}
+    settings = {"dataset": "digits", **common, **idle}
+    told = {one.settings[0] for one in find_idle(load_params(None, settings))}
+    # Either is what the other settings need.
+    assert set(idle) - told <= {"max_connections", "weight_decay"}
+
+    def result(values) -> tuple[object, ...]:
+        params = load_params(None, {"dataset": "digits", **values})
+        task = load_task_of(params)
+        last = []
+
+        class Watching(Observer):
+            def on_end(self, outcome) -> None:
+                last.append(outcome.champion)
+
+        if params.evolves:
+            Experiment(params, task, observers=[Watching()]).run()
+        else:
+            Training(params, task, founder=make_founder(params, task), observers=[Watching()]).run()
+        (champion,) = last
+        return champion.individual.genome.digest, champion.train, champion.validation, champion.test
+
+    assert result(settings) == result(common)
+    assert result(settings) != result({**settings, "seed": 1})

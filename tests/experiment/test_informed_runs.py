@@ -8,17 +8,21 @@ import pytest
 from topoevo.errors import ParamsError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.checkpoint import Checkpoint
-from topoevo.experiment.data import load_task_of
+from topoevo.experiment.data import load_task_of, origin_of
 from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.finishing import best_factors
+from topoevo.experiment.founder import make_founder
 from topoevo.experiment.judging import judging_of
 from topoevo.experiment.params import load_params
 from topoevo.experiment.records import Observer
 from topoevo.experiment.training import Training
 from topoevo.experiment.workers import Workers
 from topoevo.kernels import load_kernel
+from topoevo.reporting.network_facts import facts_of
+from topoevo.reporting.network_file import write_network
 from topoevo.seeds import Stream
+from topoevo.trained_network import load_network
 
 SMALL = {
     "num_generations": 3,
@@ -238,6 +242,24 @@ def test_new_nodes_feed_outputs_though_new_connections_may_not(kind: dict) -> No
     assert all("grow_node" in member.operators for member in fed)
 
 
+def test_training_prunes_a_first_network_that_is_larger() -> None:
+    larger = {
+        "hidden_layers": (20,),
+        "initial_networks": "sparse",
+        "initial_hidden_nodes": None,
+    }
+    params = params_of(**larger)
+    task = load_task_of(params)
+    founder = make_founder(params, task)
+    assert founder.genome.complexity.connections == 64 * 20 + 20 * 10
+    said = Said()
+    Experiment(params, task, founder=founder, observers=[said]).run()
+    assert said.outcome.champion.individual.genome.complexity.connections == 60
+    with pytest.raises(ParamsError, match="must be at most 60"):
+        unpruned = params_of(**larger, pruning="none", p_grow_connection=0, p_add_connection=1)
+        make_founder(unpruned, task)
+
+
 def test_the_final_training_may_have_all_samples_but_those_of_the_test() -> None:
     params = params_of(final_epochs=2, final_samples="all", num_generations=1)
     task = load_task_of(params)
@@ -311,6 +333,104 @@ def test_a_stop_while_weight_decays_are_tried_changes_nothing(tmp_path) -> None:
     Experiment(params, task, observers=[rest], checkpoint=checkpoint, checkpoint_folder=tmp_path).run()
     assert rest.outcome.champion.test == whole.outcome.champion.test
     assert rest.outcome.sample_passes == whole.outcome.sample_passes
+
+
+def test_a_run_that_goes_on_may_try_other_weight_decays(tmp_path) -> None:
+    task = load_task_of(params_of())
+    with_factors = {
+        factors: params_of(final_epochs=3, num_generations=1, weight_decay=1.0, final_decay_factors=factors)
+        for factors in (None, (0.1, 90))
+    }
+    assert origin_of(with_factors[None], task) == origin_of(with_factors[0.1, 90], task)
+    Experiment(with_factors[None], task, checkpoint_folder=tmp_path).run()
+    checkpoint = Checkpoint.read_last(tmp_path)
+    changed, whole = Said(), Said()
+    Experiment(with_factors[0.1, 90], task, observers=[changed], checkpoint=checkpoint).run()
+    Experiment(with_factors[0.1, 90], task, observers=[whole]).run()
+    assert changed.outcome.champion.test == whole.outcome.champion.test
+
+
+@pytest.mark.parametrize("when", ["training the champion", "training the best networks"])
+def test_what_was_trained_before_an_interruption_is_not_taken_for_a_training_with_another_decay(tmp_path, when) -> None:
+    class Stopping(Said):
+        def on_start(self, run) -> None:
+            self.run = run
+
+        def on_message(self, text) -> None:
+            if text.startswith(when):
+                self.run.stop("enough")
+
+    task = load_task_of(params_of())
+    sizes = {"front_connections": (60, 90), "max_connections": None}
+    before, after = (
+        params_of(final_epochs=3, num_generations=1, weight_decay=1.0, final_decay_factors=factors, **sizes)
+        for factors in (None, (30.0,))
+    )
+    whole, rest = Said(), Said()
+    Experiment(after, task, observers=[whole]).run()
+    assert Experiment(before, task, observers=[Stopping()], checkpoint_folder=tmp_path).run().status == "interrupted"
+    checkpoint = Checkpoint.read_last(tmp_path)
+    assert bool(list(tmp_path.glob("journal*"))) == (when != "training the champion")
+    Experiment(after, task, observers=[rest], checkpoint=checkpoint, checkpoint_folder=tmp_path).run()
+    assert rest.outcome.champion.test == whole.outcome.champion.test
+    assert {size: one.test for size, one in rest.outcome.front.champions.items()} == {
+        size: one.test for size, one in whole.outcome.front.champions.items()
+    }
+
+
+def test_a_network_file_goes_on_with_the_decay_of_the_last_training(tmp_path) -> None:
+    params = params_of(
+        final_epochs=2, num_generations=1, weight_decay=2.0, weight_decay_scaling=1.5, final_decay_factors=(0.25,)
+    )
+    task = load_task_of(params)
+    said = Said()
+    Experiment(params, task, observers=[said]).run()
+    champion = said.outcome.champion
+    path = tmp_path / "champion.json"
+    write_network(path, champion.individual.genome, facts=facts_of(champion, params, task))
+    size = champion.individual.genome.complexity.connections
+    learner = load_network(path).start_learning()
+    assert learner.optimization.weight_decay == pytest.approx(0.25 * 2.0 * (size / 1000) ** 1.5)
+
+
+def test_a_training_without_evolution_has_the_decay_of_its_size() -> None:
+    settings = {"num_generations": 0, "hidden_layers": (8,), "num_epochs": 1}
+    params = load_params(None, {**settings, "dataset": "digits", "optimizer": "adamw", "lr": 0.01})
+    task = load_task_of(params)
+    size = 64 * 8 + 8 * 10
+    decays = {"weight_decay": 3.0, "weight_decay_scaling": 1.5}, {"weight_decay": 3.0 * (size / 1000) ** 1.5}
+    weights = []
+    for decay in decays:
+        said = Said()
+        changed = params.model_copy(update=decay)
+        Training(changed, task, founder=make_founder(changed, task), observers=[said]).run()
+        weights.append(said.outcome.champion.individual.genome.connections["weight"])
+    assert np.allclose(*weights, rtol=1e-5) and np.abs(weights[0]).max() > 0.01
+
+
+def test_a_final_training_that_fails_is_told_and_changes_nothing() -> None:
+    """With such a decay weights grow without end; what has not learned from validation samples does not say so."""
+    sizes = {"front_connections": (60, 90), "max_connections": None}
+    for settings, num_networks in (({}, 1), (sizes, 2)):
+        params = params_of(
+            final_epochs=3,
+            num_generations=1,
+            weight_decay=1.0,
+            final_decay_factors=(1e30,),
+            final_samples="all",
+            **settings,
+        )
+        task = load_task_of(params)
+        said, without = Said(), Said()
+        Experiment(params, task, observers=[said]).run()
+        unfinished = params.model_copy(update={"final_epochs": 0, "final_decay_factors": None})
+        Experiment(unfinished, task, observers=[without]).run()
+        champion = said.outcome.champion
+        assert not champion.knows_validation and champion.decay_factor == 1.0
+        assert champion.individual.genome.digest == without.outcome.champion.individual.genome.digest
+        warnings = [text for text in said.messages if text.startswith("warning: the final training")]
+        assert len(warnings) >= num_networks and "it keeps the weights it had" in warnings[0]
+        assert "the champion has failed (" in warnings[0]
 
 
 def test_a_weight_decay_with_which_all_fails_is_not_taken() -> None:

@@ -136,11 +136,27 @@ def test_what_is_measured_is_not_measured_again(folder):
     assert {name: now[name] for name in now.keys() - timed} == {name: then[name] for name in then.keys() - timed}
 
 
+def test_measurements_with_other_settings_are_not_mixed(folder):
+    """Neither of the file nor of the benchmark."""
+    path, settings = folder / "rows.jsonl", folder / "tiny.yaml"
+    before = path.read_text()
+    path.write_text("".join(before.splitlines(keepends=True)[:-1]))
+    settings.write_text(SETTINGS.replace("lr: 0.01", "lr: 0.02"))
+    refused = measure(folder, METHODS)
+    settings.write_text(SETTINGS)
+    longer = measure(folder, METHODS, "--num_steps", 61)
+    path.write_text(before)
+    for ended in (refused, longer):
+        assert ended.returncode == 2 and "was measured with other settings" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.slow
 def test_the_final_stage_alone_is_repeated(folder):
     """The same settings lead to the same networks; others to others, from the same beginning."""
+    path, settings = folder / "rows.jsonl", folder / "tiny.yaml"
+    lines = path.read_text()
     before = {(row["method"], row["budget"]): row for row in rows_of(folder)}
-    settings = folder / "tiny.yaml"
     timed = {"seconds", "cpu_seconds"}
     for text in (SETTINGS, SETTINGS.replace("final_epochs: 2", "final_epochs: 20")):
         settings.write_text(text)
@@ -152,6 +168,7 @@ def test_the_final_stage_alone_is_repeated(folder):
             for key, row in after.items():
                 assert {n: row[n] for n in row.keys() - timed} == {n: before[key][n] for n in row.keys() - timed}
     settings.write_text(SETTINGS)
+    path.write_text(lines)
     for key, row in before.items():
         two_epochs = row["passes"] - row["chosen"]["passes"]
         more = 9 * two_epochs if key[0] in ("fisher", "l1") else 0

@@ -132,7 +132,7 @@ def test_the_champion_scores_as_recorded_without_topoevo(shared_run):
     ) == oracle.complexity(graph)  # fmt: skip
 
 
-def test_a_pruned_champion_scores_as_recorded_without_topoevo(shared_run):
+def test_a_pruned_champion_scores_as_recorded_without_topoevo(shared_run, programs):
     """Of a run that prunes, holds samples out, and trains with these in the end."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -158,6 +158,10 @@ def test_a_pruned_champion_scores_as_recorded_without_topoevo(shared_run):
     assert (result["connections"], result["biases"]) == oracle.complexity(graph)
     assert result["connections"] <= 160
     assert "more epochs with the validation samples, too" in done.out and "earlier validation accuracy" in done.out
+    assert result["knows_validation"] and graph.graph["knows_validation"]
+    assert "earlier validation accuracy" in (run / "champion.svg").read_text()
+    evaluated = programs.topoevo("evaluate", run)
+    assert "has learned from the validation samples" in evaluated.out
 
 
 def test_the_parameter_file_of_a_run_repeats_it(shared_run, programs):

@@ -59,6 +59,13 @@ def test_regression(programs, separator):
     task = graph.graph["task"]
     expected = oracle.outputs(graph, raw)[:, 0] * task["target_scale"][0] + task["target_offset"][0]
     np.testing.assert_allclose([float(row["price"]) for row in rows], expected, rtol=1e-5)
+    # Neither is a table lost, nor is an overflow an answer.
+    before = (programs.folder / "my table.csv").read_bytes()
+    refused = programs.topoevo("predict", "run", "my table.csv", "--out", "./my table.csv", expect=2)
+    assert "is the table that is read" in refused.err and (programs.folder / "my table.csv").read_bytes() == before
+    write(programs.folder / "far.csv", ["a", "b"], [[100, -5], [3e38, -3e38]])
+    refused = programs.topoevo("predict", "run", "far.csv", expect=2)
+    assert "no finite output for row 2 of 2" in refused.err and not refused.out and "Warning" not in refused.err
 
 
 @pytest.mark.slow

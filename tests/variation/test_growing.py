@@ -79,6 +79,36 @@ def test_the_largest_slopes_that_close_no_cycle_grow(evolve, make_evidence, seed
     assert grown == [0.0] * len(expected)
 
 
+def test_growth_by_chance_draws_all_absent_connections_alike(evolve, make_evidence) -> None:
+    genome = evolve(3, num_inputs=6, num_outputs=3, num_mutations=25, p_enabled=0.4)
+    ids, role, alive = genome.nodes["id"].tolist(), genome.role.tolist(), genome.active[0].tolist()
+    paths = networkx.DiGraph(pairs_of(genome) | {(s, t) for _, s, t, _, _ in genome.connections.tolist()})
+    paths.add_nodes_from(ids)
+    takes_part = {node for node, kind, lives in zip(ids, role, alive, strict=True) if kind != Role.HIDDEN or lives}
+    kinds = dict(zip(ids, role, strict=True))
+    legal = {
+        (source, target)
+        for source in takes_part
+        for target in takes_part
+        if kinds[source] in (Role.INPUT, Role.HIDDEN)
+        and kinds[target] in (Role.HIDDEN, Role.OUTPUT)
+        and (source, target) not in pairs_of(genome)
+        and not networkx.has_path(paths, target, source)
+    }
+    rng, evidence = np.random.default_rng(0), make_evidence(0, genome)
+    one = GrowConnection(
+        criterion="random", weight="estimate", output_connections=True, growth_min=0.001, growth_max=0.001
+    )
+    counts: Counter[tuple[int, int]] = Counter()
+    for _ in range(30 * len(legal)):
+        child = one(genome, fresh(), rng, evidence)
+        (pair,) = pairs_of(child) - pairs_of(genome)
+        counts[pair] += 1
+        assert [w for _, s, t, w, _ in child.connections.tolist() if (s, t) == pair] == [0.0]
+    assert set(counts) == legal and len(legal) > 20
+    assert chisquare(list(counts.values())).pvalue > 1e-3
+
+
 def test_growth_is_a_share_of_the_connections(evolve, make_evidence) -> None:
     genome = evolve(3, num_inputs=20, num_outputs=10, num_mutations=40, p_enabled=0.4)
     size, rng = num_connections(genome), np.random.default_rng(0)

@@ -7,6 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from topoevo.activations import ACTIVATIONS
 from topoevo.genome import CONNECTION_DTYPE, NODE_DTYPE, Genome, InnovationTracker, Role
 from topoevo.genome.dense import dense_genome
 from topoevo.genome.edits import without_connections
@@ -112,6 +113,37 @@ def test_the_node_of_the_lowest_outgoing_saliency_goes(evolve, make_evidence, se
     assert lowest not in child.nodes["id"].tolist()
     touching = (genome.connections["source"] == lowest) | (genome.connections["target"] == lowest)
     assert child.nodes.tobytes() == without_connections(genome, touching).nodes.tobytes()
+
+
+def test_nodes_that_go_with_a_pruned_node_leave_their_means_too(make_evidence, reference) -> None:
+    """Where 3 goes in 0 → 3 → 4 → 2, 4 goes with it."""
+    nodes = [(0, Role.INPUT, "linear"), (1, Role.BIAS, "linear"), (2, Role.OUTPUT, "linear")]
+    nodes += [(3, Role.HIDDEN, "linear"), (4, Role.HIDDEN, "linear")]
+    ends = [(0, 3, 1.0), (3, 4, 2.0), (4, 2, 1.0), (0, 2, 0.5), (1, 2, 0.1), (1, 3, 1.0), (1, 4, 0.5)]
+    genome = Genome(
+        np.array([(one, role, ACTIVATIONS[name].code) for one, role, name in nodes], NODE_DTYPE),
+        np.array([(k, s, t, w, True) for k, (s, t, w) in enumerate(ends)], CONNECTION_DTYPE),
+    )
+    inputs = np.random.default_rng(0).standard_normal((1, 50)) + 1.0
+    evidence = observed(make_evidence(0, genome), genome, reference, inputs)
+    # The connection out of 3 is the least salient.
+    evidence = changed(evidence, saliency=np.where(evidence.innovation == 1, 0.1, 1.0))
+    child = PruneNode(noise=1e-9)(genome, fresh(), np.random.default_rng(0), evidence)
+    assert child.nodes["id"].tolist() == [0, 1, 2]
+    before, after = (activities(one, reference, inputs)[1][-1] for one in (genome, child))
+    assert before.mean() == pytest.approx(after.mean(), abs=1e-5) and abs(before.mean()) > 2
+
+
+def test_a_node_whose_saliency_is_undefined_stays(make_evidence) -> None:
+    genome = dense_genome(4, (3,), 2, bias=True)
+    genome = genome.with_weights(np.ones(len(genome.connections), np.float32))
+    evidence = make_evidence(0, genome)
+    hidden = genome.nodes["id"][genome.role == Role.HIDDEN]
+    for node in hidden:
+        out = genome.connections["innovation"][genome.connections["source"] == node]
+        lost = changed(evidence, saliency=np.where(np.isin(evidence.innovation, out), np.nan, 1.0))
+        for seed in range(4):
+            assert node in PruneNode()(genome, fresh(), np.random.default_rng(seed), lost).nodes["id"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

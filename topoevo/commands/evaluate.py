@@ -75,6 +75,8 @@ def evaluate_command(words: list[str], prog: str) -> int:
         rows = _scores(network, task)
         facts["scores"] = rows
         lines += _score_lines(rows, task)
+        if network.file.facts.get("knows_validation") is True and "validation" in rows:
+            lines.append("the network has learned from the validation samples, too; what is recorded was before that")
     if conditions:
         report = network.report(
             task,

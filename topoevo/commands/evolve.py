@@ -185,6 +185,8 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
     # A run that was killed after its last checkpoint has no result yet.
     if done >= getattr(params, length) and directory.status == "finished":
         advice = f"; add --{length} {2 * done} to go on" if length in resumable_settings(before) else ""
+        if advice and any(name.startswith("final_") for name in overrides):
+            advice += ", with another final training after that"
         unit = length.removeprefix("num_").removesuffix("s" if done == 1 else "")
         raise CheckpointError(f"{folder} has finished its {done} {unit}{advice}")
     console = ConsoleObserver()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from topoevo.commands.parser import NETWORK_HELP, Parser
-from topoevo.errors import ParamsError
+from topoevo.errors import ParamsError, TaskError
 from topoevo.tasks.csv_file import read_inputs
 from topoevo.trained_network import load_network
 
@@ -18,15 +21,24 @@ def predict_command(words: list[str], prog: str) -> int:
     parser.add_argument("table", help="CSV file with a header; columns are found by name, others are ignored")
     parser.add_argument("--out", help="file to write instead of printing")
     given = parser.parse_args(words)
+    if given.out is not None and _is_same_file(given.out, given.table):
+        raise ParamsError(f"--out: {given.out} is the table that is read; name another file")
     network = load_network(given.network)
     raw = read_inputs(Path(given.table), network.input_names)
-    predictions = network.predict(raw)
+    with np.errstate(over="ignore", invalid="ignore"):
+        predictions = network.predict(raw)
+        numbers = network.predict_proba(raw) if predictions.ndim == 1 else predictions
+    undefined = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
+    if len(undefined):
+        raise TaskError(
+            f"{given.table}: the network has no finite output for row {undefined[0] + 1} of {len(raw)}, whose numbers"
+            " are too large"
+        )
     if predictions.ndim == 1:
         header = ["prediction", *(f"p_{name}" for name in network.output_names)]
-        probabilities = network.predict_proba(raw)
         lines = [
             ",".join([_quoted(str(name)), *(f"{p:.6g}" for p in row)])
-            for name, row in zip(predictions, probabilities, strict=True)
+            for name, row in zip(predictions, numbers, strict=True)
         ]
     else:
         header = list(network.output_names)
@@ -60,6 +72,11 @@ def draw_command(words: list[str], prog: str) -> int:
     draw_network_file(network.file, out)
     print(out)
     return 0
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    """Whether two names are of the same file, which exists."""
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
 
 
 def _quoted(cell: str) -> str:

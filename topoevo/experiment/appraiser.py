@@ -15,7 +15,7 @@ from topoevo.evolution.racing import Saving
 from topoevo.experiment.championship import CONFIRMING
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.episodes import EpisodesProblem
-from topoevo.experiment.evaluators import DIVERGED, DatasetEvaluator
+from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.finishing import best_factors
 from topoevo.experiment.interruption import StopRequest
 from topoevo.experiment.journal import Journal, Place
@@ -34,9 +34,6 @@ from topoevo.seeds import Stream
 from topoevo.tasks.environments.environment import Environment
 from topoevo.tasks.environments.gymnasium_environment import GymnasiumEnvironment
 from topoevo.tasks.task import Task
-
-#: Stands for an evaluation that is not asked for.
-_NOT_YET = Evaluation.failed("not evaluated yet", 0.0)
 
 
 class Appraiser:
@@ -199,17 +196,19 @@ class Appraiser:
         decay_factor: float = 1.0,
     ) -> Evaluation:
         """Return the evaluation of a candidate; see `topoevo.experiment.championship.Confirm` and `decay_factors`."""
-        place = Place(Stream.CONFIRMATION, index, num_epochs)
+        place = Place(Stream.CONFIRMATION, index, num_epochs, decay_factor)
         evaluation = self.journal.known(place, genome)
         if evaluation is None:
             evaluation = workers.evaluate_one(
-                self._with_decay(decay_factor),
+                self._evaluator,
                 genome,
                 shared,
                 stream=Stream.CONFIRMATION,
                 generation=generation,
                 index=index,
-                leg=None if moments is None else Leg(shared.epochs.size, moments=moments),
+                leg=None
+                if moments is None and decay_factor == 1.0
+                else Leg(shared.epochs.size, moments=moments, decay_factor=decay_factor),
                 on_wait=self._on_wait,
             )
             self.journal.add(place, genome, evaluation, seconds=self.seconds)
@@ -236,30 +235,27 @@ class Appraiser:
         self.say(f"trying {len(factors)} weight decays for {more_epochs(params.final_epochs)} ...")
         generation, num_epochs = params.num_generations, params.final_epochs
         shared = replace(data, ends_with_all=False).shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs)
+        legs = [Leg(shared.epochs.size, decay_factor=factor) for factor in factors for _ in genomes]
+        evaluations = workers.evaluate(
+            self._evaluator,
+            [*genomes] * len(factors),
+            shared,
+            stream=Stream.FRONT,
+            generation=generation,
+            legs=dict(enumerate(legs)),
+            on_wait=self._on_wait,
+        )
+        self._count_passes(evaluations)
         tried = {
-            factor: workers.evaluate(
-                self._with_decay(factor),
-                genomes,
-                shared,
-                stream=Stream.FRONT,
-                generation=generation,
-                on_wait=self._on_wait,
-            )
-            for factor in factors
+            factor: evaluations[number * len(genomes) : (number + 1) * len(genomes)]
+            for number, factor in enumerate(factors)
         }
-        for evaluations in tried.values():
-            self._count_passes(evaluations)
         kernel = load_kernel(params.kernel_name)
         found = best_factors(genomes, tried, lambda genome: data.score("validation", genome, kernel).reward)
         names = ["champion", *(f"{genome.complexity.connections} connections" for genome in genomes[1:])]
         words = ["as it is, since all trials failed" if one is None else f"times {one:g}" for one in found]
         self.say(f"weight_decay: {', '.join(f'{name} {word}' for name, word in zip(names, words, strict=True))}")
         return [1.0 if one is None else one for one in found]
-
-    def _with_decay(self, factor: float) -> Evaluator[Any]:
-        """What evaluates with so many times the weight decay."""
-        evaluator = self._evaluator
-        return evaluator.with_decay(factor) if factor != 1.0 and isinstance(evaluator, DatasetEvaluator) else evaluator
 
     def train_to_the_end(
         self, genomes: Sequence[Genome], workers: Workers, decay_factors: Sequence[float]
@@ -275,34 +271,34 @@ class Appraiser:
         decay_factors
             Of each genome; see `decay_factors`.
         """
-        self.say(f"training the best networks of {len(self._params.front_connections or ())} sizes as long ...")
+        num_sizes = len(self._params.front_connections or ())
+        what = "network of 1 size" if num_sizes == 1 else f"networks of {num_sizes} sizes"
+        self.say(f"training the best {what} as long ...")
         generation, num_epochs = self._params.num_generations, self._params.final_epochs
-        places = [Place(Stream.FRONT, index, num_epochs) for index in range(len(genomes))]
+        places = [Place(Stream.FRONT, index, num_epochs, factor) for index, factor in enumerate(decay_factors)]
         found = [self.journal.known(*pair) for pair in zip(places, genomes, strict=True)]
         shared = self._problem.shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs)
         known = {index: one for index, one in enumerate(found) if one is not None}
 
         def on_result(index: int, evaluation: Evaluation) -> None:
-            known[index] = evaluation
             self.journal.add(places[index], genomes[index], evaluation, seconds=self.seconds)
 
         try:
-            for factor in dict.fromkeys(decay_factors):
-                # The others keep their place, and are returned as they are.
-                others = {index: _NOT_YET for index, one in enumerate(decay_factors) if one != factor}
-                workers.evaluate(
-                    self._with_decay(factor),
-                    genomes,
-                    shared,
-                    stream=Stream.FRONT,
-                    generation=generation,
-                    known={**others, **known},
-                    on_result=on_result,
-                    on_wait=self._on_wait,
-                )
+            evaluations = workers.evaluate(
+                self._evaluator,
+                genomes,
+                shared,
+                stream=Stream.FRONT,
+                generation=generation,
+                known=known,
+                legs={
+                    index: Leg(shared.epochs.size, decay_factor=factor) for index, factor in enumerate(decay_factors)
+                },
+                on_result=on_result,
+                on_wait=self._on_wait,
+            )
         finally:
             self.journal.save(now=bool(self._stop.reason))
-        evaluations = [known[index] for index in range(len(genomes))]
         self._count_passes(evaluations)
         return evaluations
 

@@ -33,6 +33,7 @@ class Confirm(Protocol):
         index: int,
         num_epochs: int = 0,
         moments: Moments | None = None,
+        decay_factor: float = 1.0,
     ) -> Evaluation:
         """Return the evaluation.
 
@@ -46,6 +47,8 @@ class Confirm(Protocol):
             Of a training that has another length than those of a generation; else 0.
         moments
             What the optimizer begins with; None is nothing.
+        decay_factor
+            Times the weight decay of the settings.
         """
 
 
@@ -118,7 +121,7 @@ class Championship:
             return
         self.confirmed |= {candidate.genome.digest}
         generation = population.generation
-        if self._params.reward_data != "training":
+        if self._params.rewards_held_out:
             assert evaluation.weights is not None
             self._challenge(replace(candidate, genome=candidate.genome.with_weights(evaluation.weights)), generation)
             return
@@ -141,27 +144,44 @@ class Championship:
             self.champion = contender
             self._announce(contender)
 
-    def train_to_the_end(self, confirm: Confirm, score: Score) -> None:
+    def train_to_the_end(self, confirm: Confirm, score: Score, *, decay_factor: float = 1.0) -> Evaluation | None:
         """Train the champion for ``final_epochs``; it keeps its weights where they are better.
 
         After a training with all samples but those of the test, nothing is left that could tell, and it has the new
         ones; the validation score is that of the earlier ones.
+
+        Parameters
+        ----------
+        confirm, score
+            Trains, and scores on ``train``.
+        decay_factor
+            Times the weight decay of the settings.
+
+        Returns
+        -------
+        Evaluation or None
+            Of the training, which may have failed; None without a champion.
         """
         champion = self.champion
         if champion is None:
-            return
-        generation, num_epochs = max(self._params.num_generations, 1), self._params.final_epochs
+            return None
+        generation, num_epochs = self._params.num_generations, self._params.final_epochs
         shared = self._problem.shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs)
         genome = champion.individual.genome
-        again = confirm(genome, shared, generation=generation, index=FINAL, num_epochs=num_epochs)
+        again = confirm(
+            genome, shared, generation=generation, index=FINAL, num_epochs=num_epochs, decay_factor=decay_factor
+        )
         if again.weights is None:
-            return
+            return again
         trained = replace(champion.individual, genome=genome.with_weights(again.weights))
-        contender = self._scored(Champion(trained, champion.generation, train=score("train", trained.genome)))
+        train = score("train", trained.genome)
+        contender = self._scored(Champion(trained, champion.generation, train=train, decay_factor=decay_factor))
         if self._params.final_samples == "all":
-            self.champion = replace(contender, validation=champion.validation)
+            knows = champion.validation is not None
+            self.champion = replace(contender, validation=champion.validation, knows_validation=knows)
         elif contender.selection_reward > champion.selection_reward:
             self.champion = contender
+        return again
 
     def test(self, score: Score) -> None:
         """Score the champion on the test samples, unless that was done."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from topoevo.errors import ParamsError
 from topoevo.evolution import Evaluation
 from topoevo.evolution.mutating import mutate
 from topoevo.evolution.reproduction import initial_population
+from topoevo.experiment.comparison import Comparison, TrainedControl
 from topoevo.experiment.evaluators import DatasetEvaluator
 from topoevo.experiment.founder import sparse_networks
 from topoevo.experiment.interruption import StopRequest
@@ -31,6 +31,8 @@ from topoevo.variation import MUTATIONS, Mutation
 
 #: Addresses within the stream of controls; genomes of the first kind come after these.
 _MINIBATCHES, _TRAINING, _FIRST_GENOMES = 0, 1, 2
+#: Mutations that make networks larger without evidence.
+_ADDING = ("add_connection", "add_node")
 #: Random mutations for every connection of the champion: as long as networks may shrink again, and in all.
 _PATIENCE, _LIMIT = 10, 100
 
@@ -38,11 +40,12 @@ _PATIENCE, _LIMIT = 10, 100
 def random_network(champion: Genome, params: Params, rng: np.random.Generator) -> Genome:
     """Return a genome that was mutated at random until it had as many connections as the champion.
 
-    It begins like the networks of a run: random connections from inputs to outputs, at most as many as the champion
-    has, some of them split. Then the run's own mutations are drawn with the run's probabilities; one that would lead
-    past the champion's number of connections is not made; mutations that are led by evidence are left
-    out. Where removing goes faster than adding, mutations that lead
-    away from that number are not made any more after 10 mutations a connection, and after 100 there is an end.
+    It begins like the networks of a run: random connections from inputs to outputs, so many at most that the champion's
+    number leaves room for those that are split. Then the run's own mutations are drawn with the run's probabilities;
+    one that would lead past the champion's number of connections is not made. Mutations that are led by evidence are
+    left out; where nothing else makes networks larger, `add_connection` and `add_node` have their default
+    probabilities. Where removing goes faster than adding, mutations that lead away from that number are not made any
+    more after 10 mutations a connection, and after 100 there is an end.
 
     Parameters
     ----------
@@ -57,16 +60,17 @@ def random_network(champion: Genome, params: Params, rng: np.random.Generator) -
     tracker = InnovationTracker()
     unlimited = sparse_networks(params, champion.num_inputs, champion.num_outputs)
     networks = replace(
-        unlimited, add_node=_operator("add_node", params, max_connections=wanted), max_connections=wanted
+        unlimited,
+        add_node=_operator("add_node", params, max_connections=wanted),
+        max_connections=max(int(wanted / (1.0 + unlimited.p_add_node)), 1),
     )
     (first,) = initial_population(1, networks, tracker=tracker, seed=int(rng.integers(2**63))).members
-    probabilities = {
-        name: p for name, p in params.mutation_probabilities().items() if not MUTATIONS[name].needs_evidence
-    }
-    if not any(probabilities.values()):
-        # A run that is led by evidence alone has none that are random.
-        probabilities = {name: MUTATIONS[name].default_probability for name in probabilities}
-    mutations = {_operator(name, params): p for name, p in probabilities.items()}
+    everything = params.mutation_probabilities()
+    blind = {name: p for name, p in everything.items() if not MUTATIONS[name].needs_evidence}
+    is_led = any(everything[name] for name in everything.keys() - blind.keys())
+    if is_led and not any(blind[name] for name in _ADDING):
+        blind |= {name: MUTATIONS[name].default_probability for name in _ADDING}
+    mutations = {_operator(name, params): p for name, p in blind.items()}
     genome = first.genome
     for tried in range(_LIMIT * wanted):
         missing = wanted - genome.complexity.connections
@@ -88,137 +92,6 @@ CONTROLS: Mapping[str, Callable[[Genome, Params, np.random.Generator], Genome]] 
         "shuffled_by_layer": lambda champion, params, rng: shuffled_by_layer(champion, rng),
     }
 )
-
-
-@dataclass(frozen=True)
-class TrainedControl:
-    """One network after its training: a control, or the champion once more.
-
-    Parameters
-    ----------
-    is_champion
-        Whether this is the champion's topology.
-    number
-        Of the control or training, from 0.
-    address
-        Of the random numbers of its training: stream, generation and index (`topoevo.seeds`).
-    genome_address
-        Of those that the genome is made with; None for the champion.
-    connections, biases, hidden
-        See `topoevo.genome.Complexity`.
-    neurons
-        All nodes of the graph.
-    layers
-        Layers of the graph, those of inputs and outputs included.
-    in_place
-        Fraction of the champion's connections that a shuffled network still has; None for other networks.
-    train, test
-        Scores after training; None if it failed.
-    failure
-        What went wrong, or None.
-    """
-
-    is_champion: bool
-    number: int
-    address: tuple[int, int, int]
-    genome_address: tuple[int, int, int] | None
-    connections: int
-    biases: int
-    hidden: int
-    neurons: int
-    layers: int
-    in_place: float | None
-    train: TaskScore | None
-    test: TaskScore | None
-    failure: str | None
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Statistics of the test scores of several networks.
-
-    Parameters
-    ----------
-    mean, std, min, max
-        Of those that could be trained; `std` is that of the values themselves (divided by their number).
-    count
-        How many those are.
-    """
-
-    mean: float
-    std: float
-    min: float
-    max: float
-    count: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A champion's topology beside its controls, all trained alike.
-
-    Parameters
-    ----------
-    kind
-        Name of `CONTROLS`.
-    measure
-        ``accuracy``, or ``rmse`` for a regression.
-    num_epochs
-        Of every training.
-    connections
-        Of the champion.
-    recorded
-        The champion's test score in the run, with weights that evolution may have handed on.
-    networks
-        Controls and trainings of the champion.
-    """
-
-    kind: str
-    measure: str
-    num_epochs: int
-    connections: int
-    recorded: float | None
-    networks: tuple[TrainedControl, ...]
-
-    @property
-    def champions(self) -> tuple[TrainedControl, ...]:
-        """The trainings of the champion."""
-        return tuple(one for one in self.networks if one.is_champion)
-
-    @property
-    def controls(self) -> tuple[TrainedControl, ...]:
-        """The controls."""
-        return tuple(one for one in self.networks if not one.is_champion)
-
-    def test_scores(self, networks: tuple[TrainedControl, ...]) -> NDArray[np.float64]:
-        """Return accuracy or error on the test samples, float64 [num_networks], of those that did not fail."""
-        return np.array([getattr(one.test, self.measure) for one in networks if one.test is not None], np.float64)
-
-    def spread(self, networks: tuple[TrainedControl, ...]) -> Spread | None:
-        """Return statistics of test scores, or None if every training failed."""
-        scores = self.test_scores(networks)
-        if not len(scores):
-            return None
-        return Spread(float(scores.mean()), float(scores.std()), float(scores.min()), float(scores.max()), len(scores))
-
-    @property
-    def gains(self) -> tuple[float, float] | None:
-        """How much better the champion's mean is than the controls' mean, and than the best control."""
-        champion, controls = self.spread(self.champions), self.spread(self.controls)
-        if champion is None or controls is None:
-            return None
-        if self.measure == "rmse":
-            return controls.mean - champion.mean, controls.min - champion.mean
-        return champion.mean - controls.mean, champion.mean - controls.max
-
-    @property
-    def num_beaten(self) -> int:
-        """Controls that are worse than the champion's mean; those that failed are."""
-        champion = self.spread(self.champions)
-        if champion is None:
-            return 0
-        scores = self.test_scores(self.controls)
-        better = scores <= champion.mean if self.measure == "rmse" else scores >= champion.mean
-        return len(self.controls) - int(np.count_nonzero(better))
 
 
 class ControlExperiment:

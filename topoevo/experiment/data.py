@@ -96,7 +96,7 @@ _RESUMABLE = (
     "test_file",
 )
 #: The same of evolution alone.
-_RESUMABLE_EVOLUTION = ("num_generations", "final_epochs", "test_every", "save_networks_every")
+_RESUMABLE_EVOLUTION = ("num_generations", "final_epochs", "final_decay_factors", "test_every", "save_networks_every")
 #: Settings that have no influence on results.
 _OUTPUT = ("out_dir", "overwrite_output", "resume")
 

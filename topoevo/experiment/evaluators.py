@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from topoevo.evolution import Evaluation
 from topoevo.evolution.islands import Islands
-from topoevo.experiment.evidence import Probe, gather
+from topoevo.experiment.evidence import FISHER, Probe, gather
 from topoevo.experiment.failure import GuardedEvaluator
 from topoevo.experiment.inheritance import give_moments, moments_of
+from topoevo.experiment.learning_settings import feedback_seed_of, limits_of, optimization_of
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.problem import Leg
@@ -26,14 +27,13 @@ from topoevo.kernels import Batches, Kernel, Loss, Optimization, OptimizerState,
 from topoevo.learning import LEARNING_RULES, Learner, LearningRule, TrainingHistory
 from topoevo.learning.course import Course
 from topoevo.learning.initialization import initial_weights
-from topoevo.learning.optimizers import make_optimization
 from topoevo.learning.pruning import Pruning
 from topoevo.network import Network, compile_network
 from topoevo.seeds import Stream, generator
 from topoevo.tasks.task import Task
 from topoevo.variation import Evidence
 
-#: Connections that a decay which grows with their number is given for.
+#: Number of connections at which ``weight_decay`` holds as it is, where it depends on that number.
 _DECAY_UNIT = 1000
 #: What is said of a training whose weights or losses are not finite any more.
 DIVERGED = "the loss became infinite or undefined"
@@ -149,11 +149,6 @@ class DatasetEvaluator(GuardedEvaluator):
             hands_on_state=params.hands_on_state,
         )
 
-    def with_decay(self, factor: float) -> DatasetEvaluator:
-        """Return the same with so many times the weight decay."""
-        decay = factor * self.optimization.weight_decay
-        return replace(self, optimization=replace(self.optimization, weight_decay=decay))
-
     @property
     def kernel(self) -> Kernel:
         """The backend."""
@@ -208,7 +203,10 @@ class DatasetEvaluator(GuardedEvaluator):
             learner = self.start(network, rng, shared.epochs.size)
             count = int(np.count_nonzero(~network.from_bias))
             size = count if limit is None else min(limit, count)
-            learner.optimization = self._optimization(stream, generation, size, rng)
+            optimization = self._optimization(size, leg.decay_factor)
+            if stream is Stream.LEARNING:
+                optimization = self._drawn(optimization, generation, rng)
+            learner.optimization = optimization
             give_moments(learner, genome, leg.moments)
             course = Course(learner, shared.batches, shared.epochs, self._pruning(limit, shared))
             if leg.memory is not None:
@@ -262,7 +260,7 @@ class DatasetEvaluator(GuardedEvaluator):
             network,
             initial_weights(network, self.weight_init, rng),
             kernel=self.kernel,
-            optimization=self.optimization,
+            optimization=self._optimization(int(np.count_nonzero(~network.from_bias))),
             loss=self.loss,
             rng=rng,
             weight_init=self.weight_init,
@@ -270,21 +268,22 @@ class DatasetEvaluator(GuardedEvaluator):
             num_steps=num_steps,
         )
 
-    def _optimization(
-        self, stream: Stream, generation: int, num_connections: int, rng: np.random.Generator
-    ) -> Optimization:
-        """The weight update of one training, which leads to so many connections."""
-        lr, decay = self.optimization.lr, self.optimization.weight_decay
+    def _optimization(self, num_connections: int, decay_factor: float = 1.0) -> Optimization:
+        """The weight update of a training that leads to so many connections."""
+        decay = decay_factor * self.optimization.weight_decay
         decay *= (num_connections / _DECAY_UNIT) ** self.decay_power
-        if stream is not Stream.LEARNING:
-            return replace(self.optimization, weight_decay=decay)
+        return replace(self.optimization, weight_decay=decay)
+
+    def _drawn(self, optimization: Optimization, generation: int, rng: np.random.Generator) -> Optimization:
+        """The weight update of one individual of a generation."""
+        lr, decay = optimization.lr, optimization.weight_decay
         if generation == 0 and self.initial_lr is not None:
             lr = self.initial_lr
         if self.lr_spread != 1.0:
             lr *= self.lr_spread ** rng.uniform(-1.0, 1.0)
         if self.weight_decay_spread != 1.0:
             decay *= self.weight_decay_spread ** rng.uniform(-1.0, 1.0)
-        return replace(self.optimization, lr=lr, weight_decay=decay)
+        return replace(optimization, lr=lr, weight_decay=decay)
 
     def _limit(self, generation: int, index: int) -> int | None:
         """How many connections an individual of a generation has after learning, or None if nothing is pruned."""
@@ -355,6 +354,7 @@ class DatasetEvaluator(GuardedEvaluator):
                 remaining,
                 output_connections=self.output_connections,
                 new_nodes=self.new_nodes,
+                saliency=FISHER if self.pruning == "none" else self.pruning,
             )
 
 
@@ -367,39 +367,8 @@ def _probe(learner: Learner, shared: SharedData) -> Probe:
 
 def _saliency(kind: str, shared: SharedData, learner: Learner) -> NDArray[np.float32]:
     """How much each edge matters while pruning goes on."""
-    if kind == "magnitude":
-        return np.abs(learner.weights)
     with np.errstate(over="ignore", invalid="ignore"):
-        return _probe(learner, shared).saliency()
-
-
-def limits_of(params: Params) -> tuple[int, ...] | None:
-    """Return how many connections the networks of each island may have, or those of all; None if that is not said."""
-    if params.front_connections is not None:
-        return params.front_connections
-    return None if params.max_connections is None else (params.max_connections,)
-
-
-def optimization_of(params: Params) -> Optimization:
-    """Return the weight update that the settings describe."""
-    return make_optimization(
-        params.optimizer,
-        lr=params.lr,
-        momentum=params.momentum,
-        weight_decay=params.weight_decay,
-        lr_schedule=params.lr_schedule,
-        max_grad_norm=params.max_grad_norm,
-        grad_power=params.grad_power,
-        label_smoothing=params.label_smoothing,
-        weight_averaging=params.weight_averaging,
-    )
-
-
-def feedback_seed_of(params: Params) -> int | None:
-    """Return the seed of feedback weights: their own, or that of the run; None if every training has new ones."""
-    if params.redraw_feedback and params.evolves:
-        return None
-    return params.seed if params.feedback_seed is None else params.feedback_seed
+        return _probe(learner, shared).saliency(kind)
 
 
 def learned_weights(genome: Genome, network: Network, weights: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,11 +1,12 @@
 """What learning saw in a network, gathered on a probe batch: saliencies, activities, and the best absent connections.
 
 Errors are those of the learning rule: along its feedback weights where it has some, none in hidden nodes that get
-none. All sums are taken by the backend in a fixed order, so that evolution's choices are the same on every machine.
+none.
 """
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +26,8 @@ _ABSENT_PER_CONNECTION, _LEAST_ABSENT = 4, 512
 #: Similar pairs of hidden nodes that are kept, and hidden nodes among which they are looked for.
 _NUM_SIMILAR, _MOST_COMPARED = 16, 128
 _WITH_SECOND_MOMENT = (UpdateRule.ADAM, UpdateRule.ADADELTA, UpdateRule.RMSPROP)
+#: What saliency is by where nothing else is asked for.
+FISHER = "fisher"
 
 
 class Probe:
@@ -74,26 +77,42 @@ class Probe:
         """Return the mean size of error times activity, float32 [num_edges]: how hard samples pull at each edge."""
         return self._mean_products(np.abs(self.errors), np.abs(self.activities))
 
-    def saliency(self) -> Floats:
+    def saliency(self, kind: str = FISHER) -> Floats:
         """Return how much the loss would rise without each edge, float32 [num_edges], in a unit of its own.
 
-        Fisher information: w² E[g²] (LeCun, Denker & Solla 1990, eq. 5, with the Hessian's diagonal taken as the mean
-        square of the gradient, as in the pruning signal of Theis et al. 2018); where the optimizer keeps that mean over
-        minibatches, its own, unless it has inherited some: those of new edges begin at zero, and would be too small
-        beside them. An edge that follows no error shares in the saliency of what its target feeds, in proportion to
-        w² E[x²] (importance propagated back as by Yu et al. 2018, eq. 9).
+        Parameters
+        ----------
+        kind
+            ``fisher``: w² E[g²] (LeCun, Denker & Solla 1990, eq. 5, with the Hessian's diagonal taken as the mean
+            square of the gradient, as in the pruning signal of Theis et al. 2018); where the optimizer keeps that mean
+            over minibatches, its own. Not if it has inherited some: those of new edges begin at zero, and would be too
+            small beside them; nor if it is of gradients that a penalty, clipping or a power has changed. An edge that
+            follows no error shares in the saliency of what its target feeds, in proportion to w² E[x²] (importance
+            propagated back as by Yu et al. 2018, eq. 9). ``magnitude``: |w| (Han et al. 2015). ``activity``:
+            |w| sqrt(E[x²]), x being the activity of the source (Sun et al. 2023, eq. 1).
         """
         learner, network = self.learner, self.learner.network
+        if kind == "magnitude":
+            return np.abs(learner.weights)
         squares = np.square(learner.weights)
-        state = learner.state
-        if state.steps and not state.num_inherited and learner.optimization.rule in _WITH_SECOND_MOMENT:
-            found: Floats = squares * state.second
+        if kind == "activity":
+            return np.sqrt(squares * self._mean_products(None, np.square(self.activities)))
+        if self._averages_gradients:
+            found: Floats = squares * learner.state.second
         else:
             found = squares * self._mean_products(np.square(self.errors), np.square(self.activities))
         frozen = ~learner.plasticity.plastic
         if frozen.any():
             _propagate(network, found, frozen, squares * self._mean_products(None, np.square(self.activities)))
         return found
+
+    @property
+    def _averages_gradients(self) -> bool:
+        """Whether the optimizer remembers E[g²] of the loss's own gradient for all edges alike."""
+        state, optimization = self.learner.state, self.learner.optimization
+        is_plain = optimization.weight_decay == 0.0 or optimization.decoupled
+        is_plain &= math.isinf(optimization.max_grad_norm) and optimization.grad_power == 1.0
+        return bool(state.steps and not state.num_inherited and optimization.rule in _WITH_SECOND_MOMENT and is_plain)
 
     def _mean_products(self, of_targets: Floats | None, of_sources: Floats) -> Floats:
         """Mean over samples of a number of each edge's target, or 1, times one of its source."""
@@ -115,7 +134,9 @@ def _propagate(network: Network, saliency: Floats, frozen: NDArray[np.bool_], po
             saliency[edges] = saliency[edge[start[row] : start[row + 1]]].sum() * power[edges] / total
 
 
-def gather(probe: Probe, genome: Genome, *, output_connections: bool, new_nodes: bool = False) -> Evidence:
+def gather(
+    probe: Probe, genome: Genome, *, output_connections: bool, new_nodes: bool = False, saliency: str = FISHER
+) -> Evidence:
     """Return what operators may know of a network.
 
     Parameters
@@ -128,6 +149,8 @@ def gather(probe: Probe, genome: Genome, *, output_connections: bool, new_nodes:
         Whether new connections may end at an output.
     new_nodes
         Whether new nodes may feed an output. If they alone may, there is room for as many pairs of each kind.
+    saliency
+        Kind of the saliencies; see `Probe.saliency`.
     """
     network = probe.learner.network
     innovation = genome.connections["innovation"][network.gene]
@@ -137,7 +160,7 @@ def gather(probe: Probe, genome: Genome, *, output_connections: bool, new_nodes:
     similar, correlation = _similar(probe)
     return Evidence(
         innovation=innovation[order],
-        saliency=probe.saliency()[order],
+        saliency=probe.saliency(saliency)[order],
         strain=probe.strain()[order],
         node=node,
         mean=mean,
@@ -172,14 +195,12 @@ def _absent(
     """The legal absent connections that learning would change most, and the slope of the loss by each weight."""
     network, graph = probe.learner.network, genome.graph
     pairs = graph.open_pairs(output_connections=output_connections or new_nodes)
-    closed = np.unpackbits(pairs.closed.view(np.uint8), axis=1, bitorder="little")[:, : len(pairs.targets)]
     # The bias node is no source: it is connected to everything, or costs nothing to connect.
     takes_part = np.isin(graph.id, network.node_id)
     sources = np.flatnonzero((graph.role == INPUT) | (takes_part & (graph.role == HIDDEN)))
-    places, columns = np.nonzero(closed[sources] == 0)
-    targets = pairs.targets[columns]
-    alive = takes_part[targets]
-    source, target = sources[places[alive]], targets[alive]
+    source, target = pairs.all_from(sources)
+    alive = takes_part[target]
+    source, target = source[alive], target[alive]
     if not len(source):
         return np.zeros((0, 2), np.int32), np.zeros(0, np.float32)
     activity = np.zeros((len(graph.id), probe.inputs.shape[1]), np.float32)
@@ -210,14 +231,14 @@ def _add_hebbian(
     into_hidden: NDArray[np.bool_],
     activity: Floats,
 ) -> None:
-    """Let the signal of pairs into hidden nodes be the mean product of activities, which moves their weights.
+    """Let the slope of pairs into hidden nodes be minus the mean product of activities, along which weights move there.
 
-    It has another unit than a slope; the largest of both are made equal.
+    It has another unit than the slope of a loss; the largest of both are made equal.
     """
     if into_hidden.any():
         found = _pair_means(kernel, source[into_hidden], target[into_hidden], activity, activity)
         top, own = np.abs(slope).max(), np.abs(found).max()
-        slope[into_hidden] = found * (top / own if top > 0.0 and own > 0.0 else np.float32(1.0))
+        slope[into_hidden] = -found * (top / own if top > 0.0 and own > 0.0 else np.float32(1.0))
 
 
 def _similar(probe: Probe) -> tuple[NDArray[np.int32], Floats]:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from topoevo.errors import CheckpointError
+from topoevo.evolution import Evaluation
 from topoevo.evolution.racing import ranking_by_progress
 from topoevo.experiment.appraiser import Appraiser, more_epochs
 from topoevo.experiment.archive import state_files
@@ -354,14 +355,15 @@ class Experiment:
             factor, *factors = self._appraiser.decay_factors(genomes, workers)
             what = " with the validation samples, too" if self.params.final_samples == "all" else ""
             self._appraiser.say(f"training the champion for {more_epochs(self.params.final_epochs)}{what} ...")
-            confirm = partial(self._appraiser.confirm, workers, decay_factor=factor)
-            self._championship.train_to_the_end(confirm, score)
+            confirm = partial(self._appraiser.confirm, workers)
+            again = self._championship.train_to_the_end(confirm, score, decay_factor=factor)
+            self._say_if_failed("the champion", again)
             if self._front_keeper is not None:
-                self._front_keeper.finish(
-                    self._appraiser.train_to_the_end(others, workers, factors),
-                    score,
-                    with_all=self.params.final_samples == "all",
-                )
+                evaluations = self._appraiser.train_to_the_end(others, workers, factors)
+                for genome, evaluation in zip(others, evaluations, strict=True):
+                    self._say_if_failed(f"the network with {genome.complexity.connections} connections", evaluation)
+                with_all = self.params.final_samples == "all"
+                self._front_keeper.finish(evaluations, score, decay_factors=factors, with_all=with_all)
             self._appraiser.journal.close()
         if champion is not None and champion.test is None and isinstance(self.task, GymnasiumEnvironment):
             # These episodes take long, and nothing else is seen of them.
@@ -369,6 +371,13 @@ class Experiment:
         self._championship.test(score)
         if self._front_keeper is not None:
             self._front_keeper.test(score)
+
+    def _say_if_failed(self, name: str, evaluation: Evaluation | None) -> None:
+        """Tell of a final training that has led to nothing."""
+        if evaluation is not None and evaluation.weights is None:
+            reason = (evaluation.failure or "").strip().splitlines()[-1:]
+            why = "".join(f" ({line})" for line in reason)
+            self._appraiser.say(f"warning: the final training of {name} has failed{why}; it keeps the weights it had")
 
     def _announce_champion(self, champion: Champion) -> None:
         """Tell all observers about the champion."""

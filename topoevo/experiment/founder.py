@@ -13,7 +13,7 @@ from topoevo.activations import ACTIVATIONS_BY_CODE
 from topoevo.errors import ParamsError
 from topoevo.evolution.newcomers import LayeredNetworks, RandomNetworks
 from topoevo.experiment.contradictions import MAX_CONNECTIONS, Contradiction, flatness_problem, mutated_activations
-from topoevo.experiment.evaluators import limits_of
+from topoevo.experiment.learning_settings import limits_of
 from topoevo.experiment.params import Params
 from topoevo.genome import Genome, Role
 from topoevo.genome.dense import dense_genome
@@ -158,7 +158,7 @@ def make_founder(params: Params, task: Task | Environment, network: Genome | Non
     size = network.complexity.connections
     if size == 0:
         problems.append(f"network: {params.network} has no connection on a path from an input to an output")
-    if params.evolves and params.max_connections is not None and size > params.max_connections:
+    if size > _limit(params):
         problems.append(
             f"network: {params.network} has {size} connections, max_connections is {params.max_connections}"
         )
@@ -194,6 +194,13 @@ def _check_dense(params: Params, task: Task | Environment) -> None:
         )
 
 
+def _limit(params: Params) -> int:
+    """How many connections a given first network may have; training prunes what is more than that of a child."""
+    if not params.evolves or params.max_connections is None or params.pruning != "none":
+        return MAX_CONNECTIONS
+    return min(params.max_connections, MAX_CONNECTIONS)
+
+
 def _num_dense_connections(task: Task | Environment, hidden_layers: tuple[int, ...]) -> int:
     """Connections of fully connected layers."""
     return sum(before * after for before, after in pairwise([task.num_inputs, *hidden_layers, task.num_outputs]))
@@ -201,10 +208,7 @@ def _num_dense_connections(task: Task | Environment, hidden_layers: tuple[int, .
 
 def _fully_connected(params: Params, task: Task | Environment, hidden_layers: tuple[int, ...]) -> Founder:
     """A network with the given hidden layers."""
-    num_connections = _num_dense_connections(task, hidden_layers)
-    limit = MAX_CONNECTIONS
-    if params.evolves and params.max_connections is not None:
-        limit = min(limit, params.max_connections)
+    num_connections, limit = _num_dense_connections(task, hidden_layers), _limit(params)
     if num_connections > limit:
         raise ParamsError(
             f"hidden_layers: {list(hidden_layers)} makes {num_connections} connections between the {task.num_inputs}"

@@ -196,7 +196,14 @@ class FrontKeeper:
         self._scored = scored
         self.front = self.front.challenged(contenders)
 
-    def finish(self, evaluations: Sequence[Evaluation], score: Score, *, with_all: bool = False) -> None:
+    def finish(
+        self,
+        evaluations: Sequence[Evaluation],
+        score: Score,
+        *,
+        decay_factors: Sequence[float],
+        with_all: bool = False,
+    ) -> None:
         """Take weights of further training where they are better.
 
         Parameters
@@ -205,19 +212,23 @@ class FrontKeeper:
             Of `Front.networks`, in their order.
         score
             Scores genomes.
+        decay_factors
+            Times the weight decay of the settings, in each training.
         with_all
             Whether they have learned from the validation samples, too: then nothing is left that could tell, all have
             the new weights, and the validation score is that of the earlier ones.
         """
         better = {}
-        for place, (before, evaluation) in enumerate(zip(self.front.networks, evaluations, strict=True)):
+        parts = zip(self.front.networks, evaluations, decay_factors, strict=True)
+        for place, (before, evaluation, factor) in enumerate(parts):
             if evaluation.weights is None:
                 continue
             genome = before.individual.genome.with_weights(evaluation.weights)
             trained = replace(before.individual, genome=genome)
-            after = self._contender(trained, before.generation, score)
+            after = replace(self._contender(trained, before.generation, score), decay_factor=factor)
             if with_all:
-                better[place] = replace(after, validation=before.validation)
+                knows = before.validation is not None
+                better[place] = replace(after, validation=before.validation, knows_validation=knows)
             elif after.selection_reward > before.selection_reward:
                 better[place] = after
         front = self.front.replaced(better)

@@ -44,7 +44,6 @@ _OF_TRAININGS = (
     "initial_lr",
     "lr_spread",
     "max_connection_epochs",
-    "weight_decay_scaling",
     "weight_decay_spread",
     "inherit_optimizer_state",
 )
@@ -252,9 +251,8 @@ def _idle_in_search(settings: Settings) -> Iterator[Contradiction]:
     if settings.num_islands == 1 and settings.front_connections is None:
         without["migration_every"] = "num_islands 1, from which nobody goes"
     if settings.env_name is not None:
-        without |= dict.fromkeys(
-            _OF_TRAININGS, f"env_name {settings.env_name}, where all trainings have the same settings"
-        )
+        why = f"env_name {settings.env_name}, where all trainings have the same settings"
+        without |= dict.fromkeys((*_OF_TRAININGS, "weight_decay_scaling"), why)
     if not settings.evolves:
         without |= dict.fromkeys(_OF_EVOLUTION, "num_generations 0, where nothing evolves")
         without |= dict.fromkeys(("pruning_stages", "pruning_stop"), "num_generations 0, where nothing is pruned")

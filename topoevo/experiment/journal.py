@@ -31,7 +31,7 @@ from topoevo.seeds import Stream
 from topoevo.variation.evidence import EVIDENCE_DTYPES, Evidence
 
 FORMAT = "topoevo-journal"
-VERSION = 3
+VERSION = 4
 #: Evaluations are on the disk about this long after they are finished; shorter generations never get there.
 SECONDS_BETWEEN_WRITES = 1.0
 #: Letters that a line may have for every connection gene (weights, evidence and moments have 106) and node gene, and
@@ -51,11 +51,14 @@ class Place:
         Part of their address.
     num_epochs
         Of a training that has another length than those of a generation; else 0.
+    decay_factor
+        Times the weight decay of the settings, which may change when a run goes on.
     """
 
     stream: Stream
     index: int
     num_epochs: int = 0
+    decay_factor: float = 1.0
 
 
 class Journal:
@@ -196,9 +199,11 @@ class Journal:
 
     def _take(self, record: dict[str, Any], size: int) -> None:
         """Take over one record."""
-        place = Place(Stream[record["stream"]], record["index"], record["num_epochs"])
+        factor = _number(record["decay_factor"])
+        place = Place(Stream[record["stream"]], record["index"], record["num_epochs"], factor)
         most = _MAX_INDEX if place.stream is Stream.CONFIRMATION else size
         is_address = type(place.index) is int and type(place.num_epochs) is int
+        is_address = is_address and math.isfinite(factor)
         if not is_address or not 0 <= place.index < most or len(self._found) >= size + _MAX_INDEX:
             raise ValueError("there is no such individual")
         accuracy, weights = record["accuracy"], record["weights"]
@@ -263,6 +268,7 @@ def _record(place: Place, genome: Genome, evaluation: Evaluation, seconds: float
         "stream": place.stream.name,
         "index": place.index,
         "num_epochs": place.num_epochs,
+        "decay_factor": _bits(place.decay_factor),
         "genome": genome.digest,
         "reward": _bits(evaluation.reward),
         "best_reward": _bits(evaluation.best_reward),

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from topoevo.evolution import Evaluation
 from topoevo.experiment.episodes import Trials, prepare_rollouts
-from topoevo.experiment.evaluators import DIVERGED, learned_weights, optimization_of
+from topoevo.experiment.evaluators import DIVERGED, learned_weights
 from topoevo.experiment.failure import GuardedEvaluator
+from topoevo.experiment.learning_settings import optimization_of
 from topoevo.experiment.params import Params
 from topoevo.genome import Genome
 from topoevo.kernels import Kernel, Optimization, OptimizerState, load_kernel

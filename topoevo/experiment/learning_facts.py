@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topoevo.errors import NetworkFileError, ParamsError
-from topoevo.experiment.evaluators import DatasetEvaluator, feedback_seed_of
+from topoevo.experiment.evaluators import DatasetEvaluator
+from topoevo.experiment.learning_settings import feedback_seed_of
 from topoevo.experiment.params import Params, all_settings, load_params, option_settings
 from topoevo.genome import Genome
 from topoevo.kernels import Loss, Plasticity
@@ -27,6 +28,7 @@ _SETTINGS = (
     "lr_schedule",
     "momentum",
     "weight_decay",
+    "weight_decay_scaling",
     "max_grad_norm",
     "grad_power",
     "label_smoothing",
@@ -69,13 +71,22 @@ class Feedback:
         return all(np.allclose(one, two, rtol=1e-5, atol=1e-7, equal_nan=True) for one, two in pairs)
 
 
-def learning_facts(params: Params) -> dict[str, Any]:
-    """Return how a network has learned: settings by their names in parameter files, as JSON values."""
+def learning_facts(params: Params, *, decay_factor: float = 1.0) -> dict[str, Any]:
+    """Return how a network has learned: settings by their names in parameter files, as JSON values.
+
+    Parameters
+    ----------
+    params
+        Settings of the run.
+    decay_factor
+        Times their weight decay, in the last training of the network.
+    """
     rule = LEARNING_RULES[params.learning_rule]
     facts = {name: getattr(params, name) for name in dict.fromkeys((*_SETTINGS, *option_settings(rule).values()))}
     # JSON has no infinity.
     written = {name: "inf" if value == math.inf else value for name, value in facts.items()}
-    return written | {"feedback_seed": feedback_seed_of(params)}
+    decay = decay_factor * params.weight_decay
+    return written | {"weight_decay": decay, "feedback_seed": feedback_seed_of(params)}
 
 
 def evaluator_of(facts: Mapping[str, Any], *, loss: str, kernel_name: str) -> DatasetEvaluator:

@@ -87,7 +87,11 @@ class _CompleteSettings(Settings):
         dict
             Keyword arguments to create the entry with.
         """
-        return {option: getattr(self, name) for option, name in option_settings(entry).items()}
+        found = {option: getattr(self, name) for option, name in option_settings(entry).items()}
+        if "pruning" in found and self.is_weight_agnostic:
+            # Without learning nothing is pruned, and operators may not rely on it.
+            found["pruning"] = "none"
+        return found
 
     def to_yaml(self) -> str:
         """Return a parameter file that reads back equal: every setting, but no data set beside an environment."""

@@ -36,11 +36,14 @@ class Leg:
         From the evaluation of the part before; None where the training begins.
     moments
         What an optimizer remembered that the training begins with; of no influence beside `memory`.
+    decay_factor
+        Times the weight decay of the settings.
     """
 
     stop: int
     memory: Mapping[str, Any] | None = None
     moments: Moments | None = None
+    decay_factor: float = 1.0
 
 
 class Evaluator(Protocol[Shared]):

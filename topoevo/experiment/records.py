@@ -71,20 +71,25 @@ class TaskScore:
 
 @dataclass(frozen=True, eq=False)
 class Champion:
-    """The best network so far, confirmed by a second training on fresh random numbers; or the one that was trained.
+    """The best network so far; or the one that was trained.
 
     Parameters
     ----------
     individual
-        Its genome has the weights of the confirming training.
+        Its genome has the weights of the confirming training, on fresh random numbers; of its evaluation where samples
+        that are held out have made its reward.
     generation
         In which it was crowned; None without evolution.
     train
-        Score on all training samples after that training.
+        Score on all training samples with these weights.
     validation
         Score on the validation samples, which then decides between champions; None without such samples.
     test
         Score on the test samples, for reporting alone; None until it is tested.
+    decay_factor
+        Times the weight decay of the settings, in its final training; 1 until then.
+    knows_validation
+        Whether it has learned from the validation samples in the end; `validation` is the score of its earlier weights.
     """
 
     individual: Individual
@@ -92,6 +97,8 @@ class Champion:
     train: TaskScore
     validation: TaskScore | None = None
     test: TaskScore | None = None
+    decay_factor: float = 1.0
+    knows_validation: bool = False
 
     @property
     def selection_reward(self) -> float:

@@ -192,18 +192,19 @@ class Settings(BaseModel):
     )
     max_connection_epochs: int | None = _training(
         None,
-        "most epochs of a generation times max_connections, so that children of large networks are trained for fewer"
-        " than num_epochs, and cost no more than those of small ones",
+        "limits the epochs of children to this number divided by max_connections, so that those of large networks cost"
+        " no more than those of small ones (12000: 40 epochs for 300, 10 for 1200); with front_connections the largest"
+        " size decides for all",
         ge=1,
     )
     initial_lr: float | None = _training(None, "learning rate in generation 0; lr if not given", gt=0)
     lr_spread: float = _training(
         1.0, "factor up to which the learning rate of each training is drawn larger or smaller than lr", ge=1, le=10**3
     )
-    pruning: Literal["none", "fisher", "magnitude"] = _training(
+    pruning: Literal["none", "fisher", "magnitude", "activity"] = _training(
         "none",
         "what decides which connections go while a network learns, until max_connections are left: saliency by Fisher"
-        " information, or the size of weights",
+        " information, the size of weights, or what passes through them (weight times activity)",
     )
     pruning_stages: int = _training(
         8, "number of stages in which pruning halves the number of connections", ge=1, le=10**3
@@ -346,6 +347,11 @@ class Settings(BaseModel):
     keep_checkpoints: int = _output(
         2, "number of checkpoints that are kept; a damaged one falls back to the one before", ge=2, le=10**6
     )
+
+    @property
+    def rewards_held_out(self) -> bool:
+        """Whether samples that are never learned from make rewards; where nothing is learned, all are such."""
+        return self.reward_data != "training" and not self.is_weight_agnostic
 
     @property
     def is_weight_agnostic(self) -> bool:

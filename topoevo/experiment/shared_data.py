@@ -129,7 +129,7 @@ class TaskData:
             params.shuffle,
             params.num_samples,
             params.initial_epochs if params.initial_epochs is not None else params.num_epochs,
-            params.reward_data != "training",
+            params.rewards_held_out,
             params.final_samples == "all",
         )
 

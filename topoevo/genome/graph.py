@@ -232,6 +232,22 @@ class OpenPairs(NamedTuple):
         source, target = _compiled().open_pair(number, *self)
         return int(source), int(target)
 
+    def all_from(self, sources: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+        """Return the rows of the sources and the targets of all pairs from some rows of nodes, in their order.
+
+        Parameters
+        ----------
+        sources
+            Rows of nodes, int [num_sources].
+
+        Returns
+        -------
+        source, target : ndarray of int [num_found]
+        """
+        bits = np.unpackbits(self.closed[sources].view(np.uint8), axis=1, bitorder="little")[:, : len(self.targets)]
+        places, columns = np.nonzero(bits == 0)
+        return np.asarray(sources, np.intp)[places], self.targets[columns]
+
 
 @cache
 def _compiled() -> Any:

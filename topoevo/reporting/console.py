@@ -22,7 +22,6 @@ from topoevo.reporting.lines import (
     file_rows,
     generation_line,
     headline,
-    knows_validation,
     resume_command,
     summary,
 )
@@ -287,8 +286,7 @@ def _print_summary(stream: TextIO, outcome: Outcome, run: RunDirectory | None, p
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
         table.add_column(style="dim")
         table.add_column(justify="right", style="bold")
-        knows = knows_validation(outcome, params)
-        for left, right in champion_rows(outcome.champion, knows_validation=knows):
+        for left, right in champion_rows(outcome.champion):
             table.add_row(left, right)
         console.print(table)
     blocks = [(title, pairs, ("dim", "")) for title, pairs in end_tables(outcome, params)]

@@ -21,7 +21,7 @@ from topoevo.reporting.run_directory import RunDirectory
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from topoevo.experiment.controls import Comparison, Spread, TrainedControl
+    from topoevo.experiment.comparison import Comparison, Spread, TrainedControl
     from topoevo.experiment.params import Params
 
 #: What the controls of every kind are, in a few words.

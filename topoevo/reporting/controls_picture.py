@@ -11,7 +11,7 @@ from topoevo.reporting.figure_files import figure_files
 from topoevo.reporting.picture_scene import FAINT, INK, NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
-    from topoevo.experiment.controls import Comparison
+    from topoevo.experiment.comparison import Comparison
 
 _DOTS_PER_INCH = 144
 _INCHES = (7.2, 2.9)

@@ -13,7 +13,6 @@ from topoevo.experiment.front import Front
 from topoevo.experiment.learning_facts import feedback_of
 from topoevo.experiment.records import Champion, GenerationRecord, Observer, Outcome, Run
 from topoevo.reporting.atomic import write_atomically
-from topoevo.reporting.lines import knows_validation
 from topoevo.reporting.network_facts import facts_of
 from topoevo.reporting.network_file import write_network
 from topoevo.reporting.run_directory import RunDirectory
@@ -83,7 +82,7 @@ class FrontObserver(Observer):
                 raise CheckpointError(cannot_write(self.run.front, error)) from error
         # A run that was interrupted goes on, and somebody waits for it to end.
         if outcome.status != "interrupted":
-            self._draw(front, knows_validation=knows_validation(outcome, self._watched.params))
+            self._draw(front)
 
     def _write(self, front: Front, *, durable: bool) -> None:
         """Write the network files that have changed, and the table."""
@@ -104,7 +103,7 @@ class FrontObserver(Observer):
         csv.writer(text, lineterminator="\n").writerows(front_columns(front))
         write_atomically(self.run.front_table, text.getvalue(), durable=durable)
 
-    def _draw(self, front: Front, *, knows_validation: bool) -> None:
+    def _draw(self, front: Front) -> None:
         """Draw the front; a picture that fails is no reason to stop a run."""
         assert self._watched is not None
         try:
@@ -113,7 +112,7 @@ class FrontObserver(Observer):
             params, task = self._watched.params, self._watched.task
             title = f"{task.name}: the best network of each size"
             subtitle = f"{params.num_generations} generations of {params.population_size} networks, seed {params.seed}"
-            files = picture_of(front, title=title, subtitle=subtitle, knows_validation=knows_validation)
+            files = picture_of(front, title=title, subtitle=subtitle)
             for ending, content in files.items():
                 write_atomically(Path(self.run.front / f"front.{ending}"), content)
         except Exception as error:

@@ -21,7 +21,7 @@ _INCHES = (7.2, 4.2)
 _APART = 0.075
 
 
-def picture_of(front: Front, *, title: str, subtitle: str, knows_validation: bool = False) -> dict[str, bytes]:
+def picture_of(front: Front, *, title: str, subtitle: str) -> dict[str, bytes]:
     """Return the picture as files.
 
     Parameters
@@ -30,8 +30,6 @@ def picture_of(front: Front, *, title: str, subtitle: str, knows_validation: boo
         What to draw, with one network or more.
     title, subtitle
         Lines above.
-    knows_validation
-        Whether the networks have learned from the validation samples after they were judged by them.
 
     Returns
     -------
@@ -42,9 +40,10 @@ def picture_of(front: Front, *, title: str, subtitle: str, knows_validation: boo
 
     # A figure of its own, without pyplot, which would hold state and look for a screen.
     figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, facecolor="white")
-    axes = figure.add_axes((0.11, 0.14, 0.74, 0.68))
+    axes = figure.add_axes((0.11, 0.14, 0.69, 0.68))
     is_regression = front.networks[0].train.rmse is not None
-    names = {"train": "training", "validation": "validation,\nearlier" if knows_validation else "validation"}
+    knows_validation = any(one.knows_validation for one in front.networks)
+    names = {"train": "training", "validation": "earlier validation" if knows_validation else "validation"}
     _draw_lines(axes, front, is_regression, names)
     axes.set_xlabel("connections, without those from the bias node", color=FAINT)
     axes.set_ylabel("error (RMSE)" if is_regression else "wrong answers, in percent", color=FAINT)
@@ -69,6 +68,7 @@ def _draw_lines(axes: Axes, front: Front, is_regression: bool, names: Mapping[st
     axes.minorticks_off()
     axes.set_xlim(min(sizes) / 1.12, max(sizes) * 1.12)
     ends = []
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
     for part, color, style in (("validation", NEGATIVE, "--"), ("train", FAINT, ":"), ("test", POSITIVE, "-")):
         errors = [_error(getattr(one, part), is_regression) for one in networks]
         known = [(size, error) for size, error in zip(sizes, errors, strict=True) if error is not None]
@@ -84,7 +84,15 @@ def _draw_lines(axes: Axes, front: Front, is_regression: bool, names: Mapping[st
                 place: dict[str, Any] = {"xytext": (4, 6), "ha": "left"}
                 if size == known[-1][0]:
                     place = {"xytext": (0, 7), "ha": "center"}
-                axes.annotate(words, (size, error), textcoords="offset points", fontsize=8.5, color=color, **place)
+                axes.annotate(
+                    words,
+                    (size, error),
+                    textcoords="offset points",
+                    fontsize=8.5,
+                    color=color,
+                    **place,
+                    bbox=ground,
+                )
     _name_lines(axes, ends)
 
 

@@ -108,20 +108,18 @@ def champion_title(outcome: Outcome) -> str:
     return "Champion" if outcome.epochs is None else "Network"
 
 
-def champion_rows(champion: Champion, *, knows_validation: bool = False) -> list[tuple[str, str]]:
+def champion_rows(champion: Champion) -> list[tuple[str, str]]:
     """Return what a user wants to know of a champion, as pairs of words and value; the most important first.
 
     Parameters
     ----------
     champion
         Tested, if the run came so far.
-    knows_validation
-        Whether it has learned from the validation samples after it was judged by them.
     """
     rows = []
     for name, score in (("test", champion.test), ("validation", champion.validation), ("training", champion.train)):
         if score is not None:
-            when = "earlier " if knows_validation and name == "validation" else ""
+            when = "earlier " if champion.knows_validation and name == "validation" else ""
             rows += [(f"{when}{name} {words}", value) for words, value in _values(score)]
     genome = champion.individual.genome
     rows += [
@@ -131,11 +129,6 @@ def champion_rows(champion: Champion, *, knows_validation: bool = False) -> list
         ("layers", str(num_layers(champion.individual))),
     ]
     return rows if champion.generation is None else [*rows, ("found in generation", str(champion.generation))]
-
-
-def knows_validation(outcome: Outcome, params: Params) -> bool:
-    """Return whether the champion of a run has learned from its validation samples in the end."""
-    return outcome.status == "finished" and params.final_epochs > 0 and params.final_samples == "all"
 
 
 def file_rows(run: RunDirectory, params: Params) -> list[tuple[str, str]]:
@@ -221,9 +214,7 @@ def end_tables(outcome: Outcome, params: Params) -> list[tuple[str, list[tuple[s
     """Return the tables of sizes and operators, as far as there is anything to tell: titles, and pairs of words."""
     tables = []
     if outcome.front is not None:
-        tables.append(
-            ("Best of each size", front_rows(outcome.front, knows_validation=knows_validation(outcome, params)))
-        )
+        tables.append(("Best of each size", front_rows(outcome.front)))
     adapted = params.adapt_probabilities != "none"
     if outcome.standings and (adapted or params.asks_for_evidence):
         title = "Mutations: children better than their parents, and the mean rank (0 to 1) of what children gain"
@@ -235,8 +226,7 @@ def summary(outcome: Outcome, run: RunDirectory | None, params: Params) -> list[
     """Return the end of a run as plain lines."""
     blocks: list[tuple[str, list[tuple[str, str]]]] = []
     if outcome.champion is not None:
-        knows = knows_validation(outcome, params)
-        blocks.append((champion_title(outcome), champion_rows(outcome.champion, knows_validation=knows)))
+        blocks.append((champion_title(outcome), champion_rows(outcome.champion)))
     blocks += end_tables(outcome, params)
     if run is not None:
         blocks += [

@@ -27,7 +27,8 @@ def facts_of(champion: Champion, params: Params, task: Task | Environment) -> di
         task,
         scores={name: None if score is None else _score(score) for name, score in scores.items()},
         generation=champion.generation,
-    )
+        decay_factor=champion.decay_factor,
+    ) | ({"knows_validation": True} if champion.knows_validation else {})
 
 
 def facts_of_individual(
@@ -98,11 +99,11 @@ def task_facts(params: Params, task: Task | Environment) -> dict[str, Any]:
     }
 
 
-def _learning_facts(params: Params) -> dict[str, Any]:
+def _learning_facts(params: Params, decay_factor: float) -> dict[str, Any]:
     """How the weights came about."""
     if params.shared_weights is not None:
         return {"shared_weights": list(params.shared_weights)}
-    return {"learning": learning_facts(params)}
+    return {"learning": learning_facts(params, decay_factor=decay_factor)}
 
 
 def _facts(
@@ -112,12 +113,13 @@ def _facts(
     *,
     scores: dict[str, Any],
     generation: int | None,
+    decay_factor: float = 1.0,
 ) -> dict[str, Any]:
     """Everything that is known of a network beside its genes, as JSON."""
     genome = individual.genome
     return {
         **task_facts(params, task),
-        **_learning_facts(params),
+        **_learning_facts(params, decay_factor),
         "complexity": {
             "connections": genome.complexity.connections,
             "biases": genome.complexity.biases,

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def draw_champion(champion: Champion, task: Task | Environment, *files: Path) -> None:
     """Draw a champion with its scores and the names of its inputs and outputs; see `draw_network`."""
     scores = []
-    for name, score in (("test", champion.test), ("validation", champion.validation), ("training", champion.train)):
+    validation = "earlier validation" if champion.knows_validation else "validation"
+    for name, score in (("test", champion.test), (validation, champion.validation), ("training", champion.train)):
         if score is not None and score.accuracy is not None:
             scores.append(f"{name} accuracy {score.accuracy:.4f}")
         elif score is not None and score.rmse is not None:

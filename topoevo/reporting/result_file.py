@@ -96,6 +96,7 @@ def _champion_result(champion: Champion) -> dict[str, Any]:
         found |= {
             "validation_reward": champion.validation.reward,
             "validation_accuracy": champion.validation.accuracy,
+            "knows_validation": champion.knows_validation,
         }
     if champion.train.best_reward is not None:
         found |= {

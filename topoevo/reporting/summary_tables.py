@@ -44,15 +44,13 @@ def front_columns(front: Front) -> list[tuple[str, ...]]:
     return rows
 
 
-def front_rows(front: Front, *, knows_validation: bool = False) -> list[tuple[str, str]]:
+def front_rows(front: Front) -> list[tuple[str, str]]:
     """Return a front for the screen, as pairs of size and the rest of a line; the first is the header.
 
     Parameters
     ----------
     front
         The best network of each size.
-    knows_validation
-        Whether they have learned from the validation samples after they were judged by them.
     """
     if not front.champions:
         return []
@@ -62,7 +60,7 @@ def front_rows(front: Front, *, knows_validation: bool = False) -> list[tuple[st
     columns = [*_SHAPE, f"validation_{measure}", "test_loss", f"test_{measure}"]
     shown = [name for name in columns if any(row[name] for row in found)]
     cells = [[name.replace("_", " ") for name in shown]]
-    if knows_validation:
+    if any(champion.knows_validation for champion in front.champions.values()):
         cells = [[f"earlier {name}" if name.startswith("validation") else name for name in cells[0]]]
     cells += [[row[name] if name in _SHAPE else _short(row[name]) for name in shown] for row in found]
     return list(zip(["size", *(row["size"] for row in found)], _aligned(cells), strict=True))
@@ -93,8 +91,11 @@ def _shape(champion: Champion) -> tuple[int, ...]:
 
 
 def _short(number: str) -> str:
-    """A score on the screen."""
-    return f"{float(number):.4f}" if number else ""
+    """A score on the screen: four decimals, or as many digits where these say nothing or are beside the point."""
+    if not number:
+        return ""
+    value = float(number)
+    return f"{value:.4f}" if value == 0.0 or 1e-2 <= abs(value) < 1e4 else f"{value:.4g}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -41,7 +41,7 @@ def hold_out(
         If there are fewer than two samples.
     """
     if num_samples < 2:
-        raise TaskError(f"{num_samples} sample(s) are too few to hold some out")
+        raise TaskError(f"{num_samples} sample(s) are too few to hold some out by test_ratio or validation_ratio")
     from sklearn.model_selection import train_test_split
 
     num_held = min(max(int(np.ceil(ratio * num_samples)), 1), num_samples - 1)

@@ -147,4 +147,5 @@ def not_numbers(where: str, cells: Sequence[tuple[int, str, object]], num_cells:
         for row, column, content in cells[:_CELLS_SHOWN]
     )
     more = f"; and {num_cells - _CELLS_SHOWN} more" if num_cells > _CELLS_SHOWN else ""
-    return TaskError(f"{where}: {num_cells} cell(s) hold no finite number: {listed}{more}. {advice}")
+    limit = f"({LARGEST_NUMBER:g} at most)"
+    return TaskError(f"{where}: {num_cells} cell(s) hold no finite number {limit}: {listed}{more}. {advice}")

@@ -23,8 +23,8 @@ from topoevo.variation.mutation import MUTATIONS, InformedMutation
 class PruneNode(InformedMutation):
     """Remove the hidden node whose outgoing connections have the lowest sum of saliencies times log-normal noise.
 
-    Its mean activity times the weight of an outgoing connection moves into the bias of that connection's target, where
-    there is one, so that the mean input of the target stays. Nodes that are left on no path go, too.
+    Nodes that are left on no path go, too. The mean activity of all these times the weight of an outgoing connection
+    moves into the bias of that connection's target, where there is one, so that the mean input of what stays is kept.
 
     Differs from the papers in the criterion: they take the slope of the loss along a gate on the node (Mozer &
     Smolensky), or |mean of activity · gradient| (Molchanov et al.); the saliency of the evidence needs no sign.
@@ -47,16 +47,22 @@ class PruneNode(InformedMutation):
         if len(rows) == 0:
             return None
         row = int(rows[ranked(outgoing_saliency(genome, evidence)[rows], self.noise, rng)[0]])
-        out = genome.enabled & (genome.source_row == row)
-        shift = np.zeros(len(genome.nodes))
-        shift[genome.target_row[out]] = genome.connections["weight"][out] * mean[row]
-        child = without_connections(
-            with_shifted_biases(genome, shift), (genome.source_row == row) | (genome.target_row == row)
-        )
-        return child if child.complexity.connections else None
+        child = without_connections(genome, (genome.source_row == row) | (genome.target_row == row))
+        if not child.complexity.connections:
+            return None
+        stays = np.isin(genome.nodes["id"], child.nodes["id"])
+        out = genome.enabled & ~stays[genome.source_row]
+        lost = (genome.connections["weight"] * mean[genome.source_row])[out]
+        # Added up in the order of genes; what is unset or unknown counts as nothing.
+        shift = np.bincount(genome.target_row[out], np.nan_to_num(lost), minlength=len(genome.nodes)).astype(np.float64)
+        return with_shifted_biases(child, shift[stays])
 
 
 def outgoing_saliency(genome: Genome, evidence: Evidence) -> NDArray[np.float64]:
-    """Return the sum of the saliencies of each node's enabled outgoing connections, float64 [num_nodes]."""
+    """Return the sum of the saliencies of each node's enabled outgoing connections, float64 [num_nodes].
+
+    One that is not finite, as in a training that has nearly diverged, says nothing; its node counts as indispensable.
+    """
     saliency = np.where(genome.enabled, evidence.saliency_of(genome, unknown=0.0), 0.0)
+    saliency = np.where(np.isfinite(saliency), saliency, np.inf)
     return np.bincount(genome.source_row, saliency, minlength=len(genome.nodes)).astype(np.float64)

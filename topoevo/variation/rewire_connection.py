@@ -51,10 +51,9 @@ class RewireConnection(InformedMutation):
             return None
         return grown(
             smaller,
-            evidence,
+            evidence.absent_from(smaller, output_connections=self.output_connections),
             num_connections(genome) - num_connections(smaller),
             tracker=tracker,
             rng=rng,
             noise=noise,
-            output_connections=self.output_connections,
         )

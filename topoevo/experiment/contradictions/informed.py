@@ -61,7 +61,7 @@ def of_informed_search(settings: Settings) -> Iterator[Contradiction]:
     if front is not None and settings.pruning == "none":
         yield Contradiction(
             ("front_connections", "pruning"),
-            "front_connections needs pruning; must be fisher or magnitude",
+            "front_connections needs pruning; must be fisher, magnitude or activity",
         )
     if settings.pruning != "none" and front is None and settings.max_connections is None:
         yield Contradiction(
