@@ -134,7 +134,8 @@ def _label_ends(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> Non
             color=color,
             fontsize=9,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": color, "alpha": 0.4, "linewidth": 0.7},
+            # A line leaves its name at the left end: from the middle, its default, it would cross the other names.
+            arrowprops={"arrowstyle": "-", "color": color, "alpha": 0.4, "linewidth": 0.7, "relpos": (0, 0.5)},
         )
 
 

@@ -21,8 +21,9 @@ from topoevo.variation import Evidence
 
 Floats = NDArray[np.float32]
 
-#: Absent connections that are kept, for every connection of the network, and at least.
-_ABSENT_PER_CONNECTION, _LEAST_ABSENT = 4, 512
+#: Absent connections that are kept, for every connection of the network, and at least. Of small networks these are
+#: nearly all: among a few, which are the same ones for most networks of a run, search comes to an end.
+ABSENT_PER_CONNECTION, LEAST_ABSENT = 4, 8192
 #: Similar pairs of hidden nodes that are kept, and hidden nodes among which they are looked for.
 _NUM_SIMILAR, _MOST_COMPARED = 16, 128
 _WITH_SECOND_MOMENT = (UpdateRule.ADAM, UpdateRule.ADADELTA, UpdateRule.RMSPROP)
@@ -211,7 +212,7 @@ def _absent(
     slope = _pair_means(probe.learner.kernel, source, target, activity, error)
     if probe.learner.plasticity.hebbian is not None:
         _add_hebbian(probe.learner.kernel, slope, source, target, graph.role[target] == HIDDEN, activity)
-    num_kept = min(max(_ABSENT_PER_CONNECTION * network.num_edges, _LEAST_ABSENT), len(slope))
+    num_kept = min(max(ABSENT_PER_CONNECTION * network.num_edges, LEAST_ABSENT), len(slope))
     largest = np.argsort(-np.abs(slope), kind="stable")
     is_first = np.arange(len(largest)) < num_kept
     if new_nodes and not output_connections:

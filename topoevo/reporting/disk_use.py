@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topoevo.experiment.evidence import ABSENT_PER_CONNECTION, LEAST_ABSENT
 from topoevo.genome import Genome
 from topoevo.genome.genes import CONNECTION_DTYPE, NODE_DTYPE
 from topoevo.reporting.files import KEPT_NETWORKS
@@ -35,6 +36,8 @@ _GENERATIONS_A_PICTURE, _MOST_PICTURES = 10, 150
 _LEARNED = 3
 #: Bytes of what is inherited of an optimizer for every connection, in a checkpoint and in a journal.
 _MOMENTS, _EVALUATION_MOMENTS = 12, 16
+#: Bytes of an absent connection, of those that evidence keeps, in a journal.
+_ABSENT = 16
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def disk_use(params: Params, task: Task | Environment, genomes: Sequence[Genome]
     # A journal goes with the last checkpoint that could lead to its generation.
     num_journals = min(num_left, params.keep_checkpoints * params.checkpoint_every)
     journaled = _EVALUATION_WEIGHT + (_EVALUATION_MOMENTS if params.hands_on_state else 0)
-    journals = num_journals * (_EVALUATION + journaled * last[1])
+    num_absent = max(ABSENT_PER_CONNECTION * last[1], LEAST_ABSENT) if params.asks_for_evidence else 0.0
+    journals = num_journals * (_EVALUATION + journaled * last[1] + _ABSENT * num_absent)
     # Beside the network files lies the population as in a checkpoint.
     networks = (
         min(params.population_size, KEPT_NETWORKS) * _file_size(task, *last) + params.population_size * individual
