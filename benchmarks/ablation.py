@@ -88,7 +88,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.summarize is None:
         asked = {name: getattr(given, name) for name in ARGUMENTS}
-        if any({name: row[name] for name in ARGUMENTS} != asked for row in _rows(given.out)):
+        if any({name: row.get(name) for name in ARGUMENTS} != asked for row in _rows(given.out)):
             parser.error(f"{given.out} has rows of searches with other arguments; name another file with --out")
         done = {(row["change"], row["seed"]) for row in _rows(given.out)}
         todo = [(seed, change) for seed in given.seeds for change in given.changes if (change, seed) not in done]

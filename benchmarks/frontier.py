@@ -39,6 +39,8 @@ from topoevo.errors import TopoevoError
 
 #: In the order in which they are measured: the evolved search tells how many passes its rival may use.
 METHODS = ("l1", *TRAININGS, "evolved", "front", "first", "fisher_best_of", "blind")
+#: Those that are runs of the program.
+SEARCHES = ("evolved", "front", *OVERRIDES)
 #: Those that are measured if none is named.
 USUAL_METHODS = tuple(method for method in METHODS if method != "front")
 BUDGETS = {
@@ -77,13 +79,16 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     progress = Progress(cells)
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.out.with_suffix(".runs") if given.out else Path(temporary)
+        problem = _problem(given, cells[0][2] if cells else given.first_seed, folder)
+        fingerprints = _fingerprints(problem, given)
+        kept.check(given.dataset, fingerprints)
         for seed in dict.fromkeys(seed for _, _, seed in cells):
-            problem = _problem(given, seed, folder)
-            kept.check(problem, seed)
+            problem = problem if problem.seed == seed else _problem(given, seed, folder)
             for method in dict.fromkeys(method for method, _, at in cells if at == seed):
                 budgets = [budget for one, budget, at in cells if (one, at) == (method, seed)]
                 for budget, outcome in _outcomes(problem, method, budgets, given, folder, kept):
-                    row = measured(problem, method, budget, outcome, networks=folder / "networks")
+                    told = {"networks": folder / "networks", "fingerprint": fingerprints[method]}
+                    row = measured(problem, method, budget, outcome, **told)
                     kept.add(row)
                     progress.tell(row)
     found = (kept.find(dataset=given.dataset, method=one, budget=budget, seed=seed) for one, budget, seed in asked)
@@ -91,7 +96,10 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def finish_again(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the rows that the flags ask for, after another final stage of what was chosen then."""
+    """Return the rows that the flags ask for, after another final stage of what was chosen then.
+
+    Runs of the program end with a final stage of their own, and are left as they are.
+    """
     kept = Rows(given.out)
     folder = given.out.with_suffix(".runs")
     seeds = range(given.first_seed, given.first_seed + given.seeds)
@@ -101,11 +109,29 @@ def finish_again(given: argparse.Namespace) -> list[dict[str, Any]]:
         asked = {"dataset": given.dataset, "seed": seed}
         for method, budget in product(given.methods, given.budgets):
             row = kept.find(**asked, method=method, budget=budget)
-            if row is None or row["final_stage_helped"] is None:
+            if row is None or method in SEARCHES:
                 continue
             outcome = chosen(row, networks=folder / "networks")
-            found.append(measured(problem, method, budget, outcome, networks=folder / "networks"))
+            told = {"networks": folder / "networks", "fingerprint": _fingerprints(problem, given)[method]}
+            found.append(measured(problem, method, budget, outcome, **told))
             kept.replace(row, found[-1])
+    if left := [method for method in given.methods if method in SEARCHES]:
+        print(f"{', '.join(left)}: measure them anew, their runs have had their final stage", file=sys.stderr)
+    return found
+
+
+def _fingerprints(problem: Problem, given: argparse.Namespace) -> dict[str, str]:
+    """What rows of each method that is asked for depend on, as hashes."""
+    found = {}
+    for method in given.methods:
+        flags: dict[str, Any] = {}
+        if method in TRAININGS or method == "fisher_best_of":
+            flags["num_configurations"] = given.num_configurations
+        if method == "fisher_best_of":
+            flags |= {"passes": given.passes, "minutes": given.minutes}
+        if method == "front":
+            flags["budgets"] = given.budgets
+        found[method] = problem.fingerprint(searches=method in SEARCHES, flags=flags)
     return found
 
 
@@ -125,7 +151,7 @@ def _outcomes(
     """What a method finds at each budget."""
     if method == "l1":
         return _linear(problem, budgets)
-    if method in ("evolved", *OVERRIDES):
+    if method != "front" and method in SEARCHES:
         runs = [([budget], [budget]) for budget in budgets]
         return _searched(problem, method, runs, given, folder)
     if method == "front":

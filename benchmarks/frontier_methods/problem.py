@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from topoevo.experiment.championship import FINAL
 from topoevo.experiment.data import load_samples_of
 from topoevo.experiment.evaluators import DatasetEvaluator
 from topoevo.experiment.finishing import best_factors
-from topoevo.experiment.params import Params, load_params
+from topoevo.experiment.params import Params, all_settings, load_params
 from topoevo.experiment.problem import Leg
 from topoevo.experiment.scoring import score_outputs
 from topoevo.experiment.shared_data import TaskData
@@ -34,7 +35,8 @@ DATASETS = (*IMAGES, *TABLES)
 TEST_RATIO = 0.25
 
 #: Settings that results do not depend on, or that name what a row says.
-_IRRELEVANT = {"out_dir", "overwrite_output", "resume", "num_workers", "joblib_backend", "data_dir", "dataset", "seed"}
+_IRRELEVANT = {"num_workers", "joblib_backend", "scheduler_address", "data_dir", "dataset", "test_file", "seed"}
+_IRRELEVANT |= {"control", "num_controls", "max_connections", "front_connections"}
 
 #: Training samples pass through the baselines' trainings in this many layouts of minibatches.
 NUM_LAYOUTS = 3
@@ -94,11 +96,25 @@ class Problem:
         """Decides splits and all random numbers."""
         return self.params.seed
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of what results depend on besides method, budget and seed; 12 hexadecimal digits."""
-        settings = {name: value for name, value in self.params.model_dump().items() if name not in _IRRELEVANT}
-        text = json.dumps([settings, self.num_epochs, self.num_steps], default=str, sort_keys=True)
+    def fingerprint(self, *, searches: bool, flags: Mapping[str, Any]) -> str:
+        """Return a hash of what a row depends on besides method, budget and seed; 12 hexadecimal digits.
+
+        Parameters
+        ----------
+        searches
+            Whether the method is a run of the program, whose settings all count; else those of evolution do not, but
+            the length of a training does.
+        flags
+            More that the method depends on.
+        """
+        values = self.params.model_dump()
+        settings = {
+            one.name: values[one.name]
+            for one in all_settings()
+            if one.group != "output" and one.name not in _IRRELEVANT and (searches or one.group != "evolution")
+        }
+        lengths = [] if searches else [self.num_epochs, self.num_steps]
+        text = json.dumps([settings, lengths, flags], default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,17 +99,22 @@ class Rows:
         """Return the row with these values, or None."""
         return next((row for row in self.rows if all(row[name] == value for name, value in wanted.items())), None)
 
-    def check(self, problem: Problem, seed: int) -> None:
-        """Raise BenchmarkError if a row of this data set and seed was measured with other settings.
+    def check(self, dataset: str, fingerprints: Mapping[str, str]) -> None:
+        """Raise BenchmarkError if a row of a data set was measured with other settings; some old ones do not tell.
 
-        Those of earlier versions do not tell.
+        Parameters
+        ----------
+        dataset
+            Its name.
+        fingerprints
+            What rows of each method must have.
         """
         for row in self.rows:
-            is_other = row.get("fingerprint", problem.fingerprint) != problem.fingerprint
-            if is_other and (row["dataset"], row["seed"]) == (problem.name, seed):
+            wanted = fingerprints.get(row["method"]) if row["dataset"] == dataset else None
+            if wanted is not None and row.get("fingerprint", wanted) != wanted:
                 raise BenchmarkError(
-                    f"{self.path}: {row['method']} with budget {row['budget']} and seed {seed} was measured with other"
-                    " settings; name another file with --out"
+                    f"{self.path}: {row['method']} with budget {row['budget']} and seed {row['seed']} was measured with"
+                    " other settings; name another file with --out"
                 )
 
     def replace(self, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -155,7 +160,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def measured(problem: Problem, method: str, budget: int, outcome: Outcome, *, networks: Path) -> dict[str, Any]:
+def measured(
+    problem: Problem, method: str, budget: int, outcome: Outcome, *, networks: Path, fingerprint: str
+) -> dict[str, Any]:
     """Return the row of a chosen network after its final stage, and write the network.
 
     Parameters
@@ -166,6 +173,8 @@ def measured(problem: Problem, method: str, budget: int, outcome: Outcome, *, ne
         What was found.
     networks
         Folder for the network file.
+    fingerprint
+        What else the row depends on.
     """
     name = f"{problem.name}-{method}-{budget}-s{problem.seed}.json"
     before = _write(problem, outcome.genome, networks / "chosen" / name, parts=("train", "validation"))
@@ -179,7 +188,7 @@ def measured(problem: Problem, method: str, budget: int, outcome: Outcome, *, ne
         "method": method,
         "budget": budget,
         "seed": problem.seed,
-        "fingerprint": problem.fingerprint,
+        "fingerprint": fingerprint,
         "measure": "accuracy" if problem.task.kind == "classification" else "r2",
         "test": scores["test"].value,
         "test_rmse": scores["test"].rmse,

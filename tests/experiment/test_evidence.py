@@ -78,7 +78,26 @@ def test_absent_connections_are_all_that_are_legal(probe_of, genome, output_conn
     assert (np.diff(np.abs(evidence.slope)) <= 0).all()
 
 
-def test_connections_have_room_where_only_new_nodes_may_feed_an_output(probe_of) -> None:
+def test_the_largest_slopes_are_kept(probe_of, monkeypatch) -> None:
+    """So many for each connection, or at least so many, of those that there are without a limit."""
+    genome = dense_genome(40, (12,), 20, bias=True)
+    genome = genome.with_only(genome.connections["innovation"] % 3 > 0)
+    probe = probe_of(genome.with_weights(np.random.default_rng(1).standard_normal(len(genome.connections))))
+    everything = gather(probe, genome, output_connections=True)
+    num_edges = probe.learner.network.num_edges
+    assert len(everything.absent) > num_edges
+    for for_each, least, expected in ((1, 7, num_edges), (0, 7, 7)):
+        monkeypatch.setattr("topoevo.experiment.evidence.ABSENT_PER_CONNECTION", for_each)
+        monkeypatch.setattr("topoevo.experiment.evidence.LEAST_ABSENT", least)
+        found = gather(probe, genome, output_connections=True)
+        assert len(found.absent) == expected
+        np.testing.assert_array_equal(found.absent, everything.absent[:expected])
+        np.testing.assert_array_equal(found.slope, everything.slope[:expected])
+
+
+def test_connections_have_room_where_only_new_nodes_may_feed_an_output(probe_of, monkeypatch) -> None:
+    monkeypatch.setattr("topoevo.experiment.evidence.ABSENT_PER_CONNECTION", 0)
+    monkeypatch.setattr("topoevo.experiment.evidence.LEAST_ABSENT", 40)
     genome = dense_genome(40, (12,), 20, bias=True)
     genome = genome.with_only(genome.connections["innovation"] % 3 > 0)
     probe = probe_of(genome.with_weights(np.random.default_rng(1).standard_normal(len(genome.connections))))
@@ -87,7 +106,7 @@ def test_connections_have_room_where_only_new_nodes_may_feed_an_output(probe_of)
     apart = gather(probe, genome, output_connections=False, new_nodes=True)
     outputs = set(genome.nodes["id"][genome.role == Role.OUTPUT].tolist())
     is_output = np.array([target in outputs for target in apart.absent[:, 1].tolist()])
-    assert is_output.any()
+    assert (np.count_nonzero(is_output), np.count_nonzero(~is_output)) == (40, 40)
     np.testing.assert_array_equal(apart.absent[~is_output], hidden.absent)
     assert set(map(tuple, both.absent.tolist())) <= set(map(tuple, apart.absent.tolist()))
     assert (np.diff(np.abs(apart.slope)) <= 0).all()

@@ -72,6 +72,11 @@ from topoevo.experiment.training import Training
         ({"max_connection_epochs": 90}, ["max_connection_epochs"]),
         ({"max_connection_epochs": 90, "max_connections": 9}, []),
         ({"migration_every": 3}, ["migration_every"]),
+        (
+            {"grow_connection_criterion": "random", "grow_connection_noise_max": 3.0, "p_grow_connection": 0.5},
+            ["grow_connection_noise_max"],
+        ),
+        ({"grow_connection_noise_max": 3.0, "p_grow_connection": 0.5}, []),
         ({"migration_every": 3, "num_islands": 2}, []),
         ({"front_connections": (9, 30), "migration_every": 3, "pruning": "fisher"}, []),
         (

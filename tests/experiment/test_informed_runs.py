@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from topoevo.errors import ParamsError
+from topoevo.errors import CheckpointError, ParamsError
 from topoevo.evolution import Evaluation
 from topoevo.experiment.checkpoint import Checkpoint
-from topoevo.experiment.data import load_task_of, origin_of
+from topoevo.experiment.data import check_origin, load_task_of, origin_of
 from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.finishing import best_factors
@@ -256,6 +256,9 @@ def test_training_prunes_a_first_network_that_is_larger() -> None:
     Experiment(params, task, founder=founder, observers=[said]).run()
     assert said.outcome.champion.individual.genome.complexity.connections == 60
     with pytest.raises(ParamsError, match="must be at most 60"):
+        blind = {"p_grow_connection": 0, "p_add_connection": 1}
+        make_founder(params_of(**larger, **blind, shared_weights=(1.0,), train_elites=True), task)
+    with pytest.raises(ParamsError, match="must be at most 60"):
         unpruned = params_of(**larger, pruning="none", p_grow_connection=0, p_add_connection=1)
         make_founder(unpruned, task)
 
@@ -348,6 +351,32 @@ def test_a_run_that_goes_on_may_try_other_weight_decays(tmp_path) -> None:
     Experiment(with_factors[0.1, 90], task, observers=[changed], checkpoint=checkpoint).run()
     Experiment(with_factors[0.1, 90], task, observers=[whole]).run()
     assert changed.outcome.champion.test == whole.outcome.champion.test
+
+
+def test_a_run_goes_on_that_an_earlier_version_has_begun() -> None:
+    """It held the decays that are tried for what may not change."""
+    params = params_of(final_epochs=3, weight_decay=1.0, final_decay_factors=(0.1, 90))
+    now = origin_of(params, load_task_of(params))
+    before = {**now, "settings": {**now["settings"], "final_decay_factors": [0.1, 90]}}
+    check_origin(before, now)
+    with pytest.raises(CheckpointError, match="lr: is"):
+        check_origin({**before, "settings": {**before["settings"], "lr": 7.0}}, now)
+
+
+def test_weight_decays_are_tried_with_the_same_random_numbers() -> None:
+    """Factors that are nearly the same lead to nearly the same networks, feedback weights included."""
+    flags = {"learning_rule": "feedback_alignment", "redraw_feedback": True, "final_epochs": 3, "num_generations": 1}
+    params = params_of(weight_decay=1.0, final_decay_factors=(1.0, 1.000001), **flags)
+    scores = []
+
+    def keep(genomes, tried, score):
+        scores.extend(score(genomes[0].with_weights(found[0].weights)) for found in tried.values())
+        return best_factors(genomes, tried, score)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("topoevo.experiment.appraiser.best_factors", keep)
+        Experiment(params, load_task_of(params)).run()
+    assert len(scores) == 2 and scores[0] == pytest.approx(scores[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("when", ["training the champion", "training the best networks"])

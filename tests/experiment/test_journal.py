@@ -233,7 +233,7 @@ def forged(**changes):
 )
 def test_records_with_a_right_hash_and_wrong_content_are_refused(tmp_path, record):
     path = path_of(tmp_path, GENERATION)
-    head = {"format": journal_module.FORMAT, "version": 1, "generation": GENERATION}
+    head = {"format": journal_module.FORMAT, "version": journal_module.VERSION, "generation": GENERATION}
     path.write_bytes(journal_module._line(head) + journal_module._line(record))
     said = []
     assert opened(tmp_path, said).known_members(GENOMES) == {}
@@ -253,7 +253,16 @@ def test_a_pipe_is_no_journal(tmp_path):
     assert opened(tmp_path).known_members(GENOMES) == {}
 
 
-def test_the_journal_of_another_generation_or_version_is_refused(tmp_path):
+def test_the_journal_of_another_version_is_not_called_damaged(tmp_path):
+    for version in (journal_module.VERSION - 1, journal_module.VERSION + 1):
+        head = {"format": journal_module.FORMAT, "version": version, "generation": GENERATION}
+        path_of(tmp_path, GENERATION).write_bytes(journal_module._line(head))
+        said = []
+        assert opened(tmp_path, said).known_members(GENOMES) == {}
+        assert len(said) == 1 and "is of another version" in said[0]
+
+
+def test_the_journal_of_another_generation_is_refused(tmp_path):
     write(tmp_path, {0: an_evaluation(0)}, generation=GENERATION + 1)
     path_of(tmp_path, GENERATION + 1).rename(path_of(tmp_path, GENERATION))
     said = []

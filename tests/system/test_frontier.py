@@ -145,8 +145,15 @@ def test_measurements_with_other_settings_are_not_mixed(folder):
     refused = measure(folder, METHODS)
     settings.write_text(SETTINGS)
     longer = measure(folder, METHODS, "--num_steps", 61)
+    fewer = measure(folder, METHODS, "--num_configurations", 2)
     path.write_text(before)
-    for ended in (refused, longer):
+    settings.write_text(SETTINGS.replace("lr: 0.01", "lr: 0.02"))
+    nothing_left = measure(folder, METHODS)
+    settings.write_text(SETTINGS.replace("tournament_size: 2", "tournament_size: 3"))
+    other_evolution = measure(folder, METHODS)
+    settings.write_text(SETTINGS)
+    assert other_evolution.returncode == 0, other_evolution.stderr
+    for ended in (refused, longer, fewer, nothing_left):
         assert ended.returncode == 2 and "was measured with other settings" in ended.stderr
         assert "Traceback" not in ended.stderr
 

@@ -235,7 +235,11 @@ class Appraiser:
         self.say(f"trying {len(factors)} weight decays for {more_epochs(params.final_epochs)} ...")
         generation, num_epochs = params.num_generations, params.final_epochs
         shared = replace(data, ends_with_all=False).shared(Stream.CONFIRMATION, generation, num_epochs=num_epochs)
-        legs = [Leg(shared.epochs.size, decay_factor=factor) for factor in factors for _ in genomes]
+        legs = [
+            Leg(shared.epochs.size, decay_factor=factor, index=index)
+            for factor in factors
+            for index in range(len(genomes))
+        ]
         evaluations = workers.evaluate(
             self._evaluator,
             [*genomes] * len(factors),

@@ -43,9 +43,9 @@ def random_network(champion: Genome, params: Params, rng: np.random.Generator) -
     It begins like the networks of a run: random connections from inputs to outputs, so many at most that the champion's
     number leaves room for those that are split. Then the run's own mutations are drawn with the run's probabilities;
     one that would lead past the champion's number of connections is not made. Mutations that are led by evidence are
-    left out; where nothing else makes networks larger, `add_connection` and `add_node` have their default
-    probabilities. Where removing goes faster than adding, mutations that lead away from that number are not made any
-    more after 10 mutations a connection, and after 100 there is an end.
+    left out; where no other adds connections between nodes that there are, `add_connection` has its default
+    probability, and `add_node` where no other adds nodes. Where removing goes faster than adding, mutations that lead
+    away from that number are not made any more after 10 mutations a connection, and after 100 there is an end.
 
     Parameters
     ----------
@@ -68,8 +68,9 @@ def random_network(champion: Genome, params: Params, rng: np.random.Generator) -
     everything = params.mutation_probabilities()
     blind = {name: p for name, p in everything.items() if not MUTATIONS[name].needs_evidence}
     is_led = any(everything[name] for name in everything.keys() - blind.keys())
-    if is_led and not any(blind[name] for name in _ADDING):
-        blind |= {name: MUTATIONS[name].default_probability for name in _ADDING}
+    if is_led and not blind["add_connection"]:
+        # By new nodes alone a network would have about as many of them as connections.
+        blind |= {name: blind[name] or MUTATIONS[name].default_probability for name in _ADDING}
     mutations = {_operator(name, params): p for name, p in blind.items()}
     genome = first.genome
     for tried in range(_LIMIT * wanted):

@@ -97,6 +97,8 @@ _RESUMABLE = (
 )
 #: The same of evolution alone.
 _RESUMABLE_EVOLUTION = ("num_generations", "final_epochs", "final_decay_factors", "test_every", "save_networks_every")
+#: Of these, what checkpoints of an earlier version hold as if it could not change.
+_ONCE_FIXED = ("final_decay_factors",)
 #: Settings that have no influence on results.
 _OUTPUT = ("out_dir", "overwrite_output", "resume")
 
@@ -140,7 +142,7 @@ def check_origin(before: dict[str, Any], now: dict[str, Any]) -> None:
     Parameters
     ----------
     before, now
-        From `origin_of`.
+        From `origin_of`; that of an earlier version may have settings that may change by now.
 
     Raises
     ------
@@ -151,7 +153,7 @@ def check_origin(before: dict[str, Any], now: dict[str, Any]) -> None:
         f"{name}: is {now['settings'].get(name)!r} now, but the run began with {value!r}; "
         "a run goes on with the settings that it has"
         for name, value in before["settings"].items()
-        if now["settings"].get(name) != value
+        if name not in _ONCE_FIXED and now["settings"].get(name) != value
     ]
     if before["data"] != now["data"]:
         changed = [name for name, value in before["data"].items() if now["data"].get(name) != value]

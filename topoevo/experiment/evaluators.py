@@ -192,7 +192,7 @@ class DatasetEvaluator(GuardedEvaluator):
         """
         started = time.perf_counter()
         network = compile_network(genome)
-        rng = generator(self.seed, stream, generation, index)
+        rng = generator(self.seed, stream, generation, index if leg.index is None else leg.index)
         limit = self._limit(generation, index) if stream is Stream.LEARNING else None
         is_kept = stream is Stream.LEARNING and self._is_kept(network, limit, generation, index)
         is_last = leg.stop >= shared.epochs.size

@@ -90,7 +90,8 @@ class Probe:
             small beside them; nor if it is of gradients that a penalty, clipping or a power has changed. An edge that
             follows no error shares in the saliency of what its target feeds, in proportion to w² E[x²] (importance
             propagated back as by Yu et al. 2018, eq. 9). ``magnitude``: |w| (Han et al. 2015). ``activity``:
-            |w| sqrt(E[x²]), x being the activity of the source (Sun et al. 2023, eq. 1).
+            |w| sqrt(E[x²]), x being the activity of the source (Sun et al. 2023, eq. 1, who compare the edges into a
+            node with each other; here all are).
         """
         learner, network = self.learner, self.learner.network
         if kind == "magnitude":

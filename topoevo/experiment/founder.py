@@ -196,7 +196,8 @@ def _check_dense(params: Params, task: Task | Environment) -> None:
 
 def _limit(params: Params) -> int:
     """How many connections a given first network may have; training prunes what is more than that of a child."""
-    if not params.evolves or params.max_connections is None or params.pruning != "none":
+    is_pruned = params.pruning != "none" and not params.is_weight_agnostic
+    if not params.evolves or params.max_connections is None or is_pruned:
         return MAX_CONNECTIONS
     return min(params.max_connections, MAX_CONNECTIONS)
 

@@ -203,6 +203,10 @@ def _idle_options(settings: Params) -> Iterator[Contradiction]:
     if getattr(settings, "grow_node_kind", "bridge") == "split":
         for name in _changed(settings, sorted({"grow_node_fan_in", "grow_node_noise"} & used)):
             yield _idle(name, getattr(settings, name), "grow_node_kind split, which bridges nothing")
+    if getattr(settings, "grow_connection_criterion", "gradient") == "random":
+        led = {"grow_connection_noise_min", "grow_connection_noise_max", "grow_connection_weight"}
+        for name in _changed(settings, sorted(led & used)):
+            yield _idle(name, getattr(settings, name), "grow_connection_criterion random, which follows no gradient")
 
 
 def _idle_racing(settings: Settings, rule: type[LearningRule]) -> Iterator[Contradiction]:

@@ -191,11 +191,19 @@ class Journal:
                     record = _content(line)
                     if self._length:
                         self._take(record, len(genomes))
+                    elif isinstance(record, dict) and self._is_of_another_version(record):
+                        self._say(f"{path} is of another version of topoevo; what it holds is evaluated again")
+                        return
                     elif record != self._head:
                         raise ValueError("it is not the journal of this generation and version")
                     self._length = file.tell()
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             self._say(f"warning: {path} is damaged; {len(self._found)} evaluations before that are used ({error})")
+
+    @staticmethod
+    def _is_of_another_version(head: dict[str, Any]) -> bool:
+        """Whether the first record is that of a sound journal which this version does not read."""
+        return head.get("format") == FORMAT and head.get("version") != VERSION
 
     def _take(self, record: dict[str, Any], size: int) -> None:
         """Take over one record."""

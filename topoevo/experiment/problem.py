@@ -38,12 +38,15 @@ class Leg:
         What an optimizer remembered that the training begins with; of no influence beside `memory`.
     decay_factor
         Times the weight decay of the settings.
+    index
+        Address of its random numbers, if that is another one than its place: trainings that are compared have the same.
     """
 
     stop: int
     memory: Mapping[str, Any] | None = None
     moments: Moments | None = None
     decay_factor: float = 1.0
+    index: int | None = None
 
 
 class Evaluator(Protocol[Shared]):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topoevo.experiment.contradictions.informed import lack_of_evidence
 from topoevo.experiment.evidence import ABSENT_PER_CONNECTION, LEAST_ABSENT
 from topoevo.genome import Genome
 from topoevo.genome.genes import CONNECTION_DTYPE, NODE_DTYPE
@@ -36,8 +37,8 @@ _GENERATIONS_A_PICTURE, _MOST_PICTURES = 10, 150
 _LEARNED = 3
 #: Bytes of what is inherited of an optimizer for every connection, in a checkpoint and in a journal.
 _MOMENTS, _EVALUATION_MOMENTS = 12, 16
-#: Bytes of an absent connection, of those that evidence keeps, in a journal.
-_ABSENT = 16
+#: Bytes of evidence in a journal: of an absent connection that it keeps, of a connection, of a node.
+_ABSENT, _EVIDENCE_CONNECTION, _EVIDENCE_NODE = 16, 16, 16
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,7 @@ def disk_use(params: Params, task: Task | Environment, genomes: Sequence[Genome]
     # A journal goes with the last checkpoint that could lead to its generation.
     num_journals = min(num_left, params.keep_checkpoints * params.checkpoint_every)
     journaled = _EVALUATION_WEIGHT + (_EVALUATION_MOMENTS if params.hands_on_state else 0)
-    num_absent = max(ABSENT_PER_CONNECTION * last[1], LEAST_ABSENT) if params.asks_for_evidence else 0.0
-    journals = num_journals * (_EVALUATION + journaled * last[1] + _ABSENT * num_absent)
+    journals = num_journals * (_EVALUATION + journaled * last[1] + _evidence_bytes(params, task, *last))
     # Beside the network files lies the population as in a checkpoint.
     networks = (
         min(params.population_size, KEPT_NETWORKS) * _file_size(task, *last) + params.population_size * individual
@@ -147,6 +147,17 @@ def _growth(params: Params) -> tuple[float, float]:
     # A connection is split in two, and stays in the genome; a bias node is connected to the new node.
     by_node = 2 + int(params.bias and params.bias_connections == "all")
     return number * p["add_node"], number * (p["add_connection"] + by_node * p["add_node"])
+
+
+def _evidence_bytes(params: Params, task: Task | Environment, nodes: float, connections: float) -> float:
+    """What a journal holds of the evidence of one evaluation."""
+    if not params.asks_for_evidence or lack_of_evidence(params) is not None:
+        return 0.0
+    num_kept = max(ABSENT_PER_CONNECTION * connections, LEAST_ABSENT)
+    if params.mutation_probabilities()["grow_node"] and not params.output_connections:
+        num_kept *= 2
+    num_absent = min(num_kept, nodes * (nodes - task.num_inputs))
+    return _ABSENT * num_absent + _EVIDENCE_CONNECTION * connections + _EVIDENCE_NODE * nodes
 
 
 def _file_size(task: Task | Environment, nodes: float, connections: float) -> float:

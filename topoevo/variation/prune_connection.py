@@ -25,8 +25,9 @@ class PruneConnection(InformedMutation):
     between `noise_min` and `noise_max`. Hidden nodes that are left on no path from an input to an output go, too.
     Connections from the bias node stay if that is connected to every node.
 
-    The saliency is that of the evidence, w² E[g²] wherever there are gradients: the diagonal of the Fisher information
-    instead of that of the Hessian in Optimal Brain Damage, s = h w² / 2. Differs from both papers in the noise.
+    The saliency is that of the evidence, of the kind that `pruning` names; without it, w² E[g²] wherever there are
+    gradients: the diagonal of the Fisher information instead of that of the Hessian in Optimal Brain Damage,
+    s = h w² / 2. Differs from both papers in the noise.
 
     References
     ----------

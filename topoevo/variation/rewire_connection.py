@@ -24,8 +24,8 @@ class RewireConnection(InformedMutation):
     Those that go with nodes that are left on no path count, too. New connections start at zero. Connections from the
     bias node stay.
 
-    Differs from RigL in dropping by saliency instead of magnitude, in the noise, and in a share that is drawn instead
-    of falling with time; SET (Mocanu et al. 2018) is this with blind growth.
+    Differs from RigL in dropping by the saliency that `pruning` names (magnitude is one of them), in the noise, and in
+    a share that is drawn instead of falling with time; SET (Mocanu et al. 2018) is this with blind growth.
 
     References
     ----------

@@ -78,8 +78,8 @@ def of_informed_search(settings: Settings) -> Iterator[Contradiction]:
     if is_dense and settings.pruning == "none":
         yield Contradiction(
             ("initial_networks", "pruning"),
-            "initial_networks dense is not allowed with pruning none, which leaves them fully connected; must be fisher"
-            " or magnitude",
+            "initial_networks dense is not allowed with pruning none, which leaves them fully connected; must be"
+            " fisher, magnitude or activity",
         )
     for name in ("hidden_layers", "network"):
         if is_dense and getattr(settings, name) is not None:

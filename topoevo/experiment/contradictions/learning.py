@@ -32,7 +32,7 @@ def of_learning(settings: Settings) -> Iterator[Contradiction]:
         yield Contradiction(
             ("pruning", "learning_rule"),
             f"pruning fisher is not allowed with learning_rule {settings.learning_rule}, which sees no gradients; must"
-            " be magnitude or none",
+            " be magnitude, activity or none",
         )
     if settings.races and settings.num_trials > 1:
         yield Contradiction(
