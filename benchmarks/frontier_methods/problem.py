@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.errors import ParamsError
 from topoevo.experiment.championship import FINAL
 from topoevo.experiment.data import load_samples_of
 from topoevo.experiment.evaluators import DatasetEvaluator
@@ -276,7 +277,7 @@ def load_problem(
     params = load_params(file or params_file(dataset), overrides)
     task = load_samples_of(params)
     if task.validation is None:
-        raise SystemExit(f"{file or params_file(dataset)}: validation_ratio is 0, but validation samples choose here")
+        raise ParamsError(f"{file or params_file(dataset)}: validation_ratio is 0, but validation samples choose here")
     return Problem(dataset, params, task)
 
 

@@ -158,6 +158,13 @@ def test_measurements_with_other_settings_are_not_mixed(folder):
         assert "Traceback" not in ended.stderr
 
 
+def test_a_file_without_validation_samples_is_refused(tmp_path):
+    file = tmp_path / "none.yaml"
+    file.write_text(SETTINGS.replace("validation_ratio: 0.2", "validation_ratio: 0"))
+    ended = frontier("--dataset", "digits", "--budgets", 30, "--seeds", 1, "--methods", "l1", "--params", file)
+    assert ended.returncode == 2 and "validation_ratio is 0" in ended.stderr
+
+
 @pytest.mark.slow
 def test_the_final_stage_alone_is_repeated(folder):
     """The same settings lead to the same networks; others to others, from the same beginning."""
