@@ -272,6 +272,11 @@ def load_problem(
         Folder with the files of images.
     file
         Parameter file instead of `params_file`.
+
+    Raises
+    ------
+    ParamsError
+        If the file is not right, or holds out no samples for validation.
     """
     overrides = data_flags(dataset, seed, folder=folder, data_dir=data_dir) | {"seed": seed}
     params = load_params(file or params_file(dataset), overrides)
