@@ -22,7 +22,7 @@ from topoevo.variation import Evidence
 Floats = NDArray[np.float32]
 
 #: Absent connections that are kept, for every connection of the network, and at least. Of small networks these are
-#: nearly all: among a few, which are the same ones for most networks of a run, search comes to an end.
+#: nearly all, so that even growth to several times the size has a choice.
 ABSENT_PER_CONNECTION, LEAST_ABSENT = 4, 8192
 #: Similar pairs of hidden nodes that are kept, and hidden nodes among which they are looked for.
 _NUM_SIMILAR, _MOST_COMPARED = 16, 128
