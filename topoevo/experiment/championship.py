@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from topoevo.evolution import Evaluation, Individual, Population
 from topoevo.evolution.moments import Moments
+from topoevo.experiment.finishing import kept_after
 from topoevo.experiment.params import Params
 from topoevo.experiment.problem import Problem
 from topoevo.experiment.records import Champion, Failure, TaskScore
@@ -145,10 +146,7 @@ class Championship:
             self._announce(contender)
 
     def train_to_the_end(self, confirm: Confirm, score: Score, *, decay_factor: float = 1.0) -> Evaluation | None:
-        """Train the champion for ``final_epochs``; it keeps its weights where they are better.
-
-        After a training with all samples but those of the test, nothing is left that could tell, and it has the new
-        ones; the validation score is that of the earlier ones.
+        """Train the champion for ``final_epochs``; `kept_after` says which weights it has then.
 
         Parameters
         ----------
@@ -176,11 +174,7 @@ class Championship:
         trained = replace(champion.individual, genome=genome.with_weights(again.weights))
         train = score("train", trained.genome)
         contender = self._scored(Champion(trained, champion.generation, train=train, decay_factor=decay_factor))
-        if self._params.final_samples == "all":
-            knows = champion.validation is not None
-            self.champion = replace(contender, validation=champion.validation, knows_validation=knows)
-        elif contender.selection_reward > champion.selection_reward:
-            self.champion = contender
+        self.champion = kept_after(champion, contender, with_all=self._params.final_samples == "all")
         return again
 
     def test(self, score: Score) -> None:

@@ -1,4 +1,4 @@
-"""The final training, a stage of its own after evolution: how strongly weights are pulled to zero in it.
+"""The final training, a stage of its own after evolution: its weight decay, and which weights are kept.
 
 Children draw their weight decay, and the one that suits a size best is often not the middle of what they draw. Without
 a trial, the final training would lead the champion's weights away from where they are good.
@@ -7,9 +7,11 @@ a trial, the final training would lead the champion's weights away from where th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 
 from topoevo.evolution import Evaluation
+from topoevo.experiment.records import Champion
 from topoevo.genome import Genome
 
 
@@ -38,3 +40,20 @@ def best_factors(
             if found > best[place][0]:
                 best[place] = found, factor
     return [factor for _, factor in best]
+
+
+def kept_after(before: Champion, after: Champion, *, with_all: bool) -> Champion:
+    """Return a network with the weights that it has after its final training.
+
+    Parameters
+    ----------
+    before, after
+        With scores.
+    with_all
+        Whether it has learned from the validation samples, too: then nothing is left that could tell, it has the new
+        weights, and the validation score is that of the earlier ones. Else it keeps the earlier weights unless the new
+        ones are better.
+    """
+    if with_all:
+        return replace(after, validation=before.validation, knows_validation=before.validation is not None)
+    return after if after.selection_reward > before.selection_reward else before

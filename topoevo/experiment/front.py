@@ -11,6 +11,7 @@ import numpy as np
 from topoevo.evolution import Evaluation, Individual, Population
 from topoevo.evolution.islands import Islands
 from topoevo.experiment.championship import Score
+from topoevo.experiment.finishing import kept_after
 from topoevo.experiment.params import Params
 from topoevo.experiment.problem import Problem
 from topoevo.experiment.records import Champion
@@ -204,7 +205,7 @@ class FrontKeeper:
         decay_factors: Sequence[float],
         with_all: bool = False,
     ) -> None:
-        """Take weights of further training where they are better.
+        """Give the networks the weights of further training, as `kept_after` says.
 
         Parameters
         ----------
@@ -215,10 +216,9 @@ class FrontKeeper:
         decay_factors
             Times the weight decay of the settings, in each training.
         with_all
-            Whether they have learned from the validation samples, too: then nothing is left that could tell, all have
-            the new weights, and the validation score is that of the earlier ones.
+            Whether they have learned from the validation samples, too.
         """
-        better = {}
+        finished = {}
         parts = zip(self.front.networks, evaluations, decay_factors, strict=True)
         for place, (before, evaluation, factor) in enumerate(parts):
             if evaluation.weights is None:
@@ -226,12 +226,8 @@ class FrontKeeper:
             genome = before.individual.genome.with_weights(evaluation.weights)
             trained = replace(before.individual, genome=genome)
             after = replace(self._contender(trained, before.generation, score), decay_factor=factor)
-            if with_all:
-                knows = before.validation is not None
-                better[place] = replace(after, validation=before.validation, knows_validation=knows)
-            elif after.selection_reward > before.selection_reward:
-                better[place] = after
-        front = self.front.replaced(better)
+            finished[place] = kept_after(before, after, with_all=with_all)
+        front = self.front.replaced(finished)
         # A network that has gained more may be better than larger ones now.
         self.front = front.challenged(front.networks)
 
