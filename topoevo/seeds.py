@@ -31,6 +31,7 @@ class Stream(IntEnum):
     TUNING = 11  #: episodes, minibatches and candidates while the weights of a champion are tuned
     PROBE = 12  #: training samples on which networks are looked at, not trained, the same in all generations
     FRONT = 13  #: the final training of the best networks of several sizes
+    DISTORTION = 14  #: how images are distorted, the same in all runs
 
 
 def generator(seed: int, stream: Stream, generation: int = 0, index: int = 0) -> np.random.Generator:

@@ -36,6 +36,8 @@ _OF_DATA = (
     "batch_size_eval",
     "shuffle",
     "loss",
+    "distorted_copies",
+    "distortion",
 )
 _OF_ENVIRONMENTS = ("take_argmax_action", "num_confirmation_trials", "num_test_trials")
 #: Settings in which the trainings of a generation differ, or those of one generation from those of another.
@@ -168,6 +170,9 @@ def _idle_in_task(settings: Settings) -> Iterator[Contradiction]:
     if settings.env_name is None:
         for name in _changed(settings, _OF_ENVIRONMENTS):
             yield _idle(name, getattr(settings, name), f"dataset {settings.dataset}, which is no environment")
+        if not settings.distorted_copies:
+            for name in _changed(settings, ("distortion",)):
+                yield _idle(name, getattr(settings, name), "distorted_copies 0, where nothing is distorted")
     else:
         for name in _changed(settings, _OF_DATA):
             yield _idle(name, getattr(settings, name), f"env_name {settings.env_name}, which has no samples")

@@ -23,7 +23,7 @@ from topoevo.learning import LEARNING_RULES
 from topoevo.learning.history import EVALUATION_PERIODS
 from topoevo.learning.initialization import WEIGHT_INITS
 from topoevo.learning.optimizers import LR_SCHEDULES, OPTIMIZERS, optimizer_remembers
-from topoevo.tasks.base import DATASETS, find_dataset
+from topoevo.tasks.base import DATASETS, LARGEST_DISTORTION, MOST_COPIES, find_dataset
 from topoevo.tasks.scaling import SCALINGS
 
 _evolution = partial(setting, group="evolution")
@@ -305,6 +305,19 @@ class Settings(BaseModel):
     )
     input_scaling: Annotated[str, Names(lambda: ("default", *SCALINGS))] = _task(
         "default", "how inputs are scaled; default is the choice of the data set"
+    )
+    distorted_copies: int = _task(
+        0,
+        "of images: how many copies of each training sample, turned, stretched, moved and bent a little, are learned"
+        " from, too",
+        ge=0,
+        le=MOST_COPIES,
+    )
+    distortion: float = _task(
+        1.0,
+        "how strongly copies are distorted; 1: by 6 degrees, 6 % of the size, and shifts of 1.4 and 2.5 % of the width",
+        gt=0,
+        le=LARGEST_DISTORTION,
     )
     target_column: Text | None = _task(None, "name or position of the target in a table; the last column if not given")
     test_file: Text | None = _task(None, "second table to test on")

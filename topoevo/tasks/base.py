@@ -36,6 +36,8 @@ __all__ = [
 
 Progress = Callable[[str], None]
 
+#: Most distorted copies of an image, and how strong a distortion may be.
+MOST_COPIES, LARGEST_DISTORTION = 100, 10.0
 #: Data sets without a test set of their own are split with this seed, so that runs of different seeds are comparable.
 TEST_SPLIT_SEED = 0
 
@@ -61,6 +63,9 @@ class DataSettings:
     target_column, test_file, task_type
         Of a table: name or position of the target (default: last), a second file to test on, and whether
         the targets are classes or numbers (default: judged by their values).
+    distorted_copies, distortion
+        How many distorted copies of each training image are learned from, too, and how strongly they are distorted; see
+        `topoevo.tasks.distortion`.
     """
 
     dataset: str
@@ -72,6 +77,12 @@ class DataSettings:
     target_column: str | None = None
     test_file: str | None = None
     task_type: str = "auto"
+    distorted_copies: int = 0
+    distortion: float = 1.0
+
+
+#: Gives the inputs of all samples distorted, from a strength and the number of the copy.
+Distort = Callable[[float, int], NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +105,8 @@ class RawData:
         Scaling of the targets of a regression.
     provenance
         JSON values to record.
+    distort
+        Of images: gives `inputs` distorted, with the same shape.
     """
 
     kind: Kind
@@ -106,6 +119,7 @@ class RawData:
     unit: float = 1.0
     target_scaling: str = "none"
     provenance: dict[str, Any] = field(default_factory=dict)
+    distort: Distort | None = None
 
 
 class Dataset(ABC):
@@ -151,6 +165,11 @@ class Dataset(ABC):
         raw = self.read(settings, on_progress or (lambda text: None))
         if settings.task_type not in ("auto", raw.kind):
             raise TaskError(f"task_type is {settings.task_type!r}, but data set {settings.dataset!r} is a {raw.kind}")
+        if settings.distorted_copies and raw.distort is None:
+            raise TaskError(
+                f"distorted_copies: {settings.distorted_copies} is not allowed, data set {settings.dataset!r} has no"
+                " images to distort; leave it out"
+            )
         return _assemble(raw, settings, self.default_scaling, self.name)
 
 
@@ -205,6 +224,10 @@ def _check(settings: DataSettings, is_file: bool) -> None:
         raise TaskError(f"validation_ratio: {settings.validation_ratio} is not allowed, must be in [0, 1)")
     if not 0 < settings.test_ratio < 1:
         raise TaskError(f"test_ratio: {settings.test_ratio} is not allowed, must be in (0, 1)")
+    if not 0 <= settings.distorted_copies <= MOST_COPIES:
+        raise TaskError(f"distorted_copies: {settings.distorted_copies} is not allowed, must be 0 to {MOST_COPIES}")
+    if not 0 < settings.distortion <= LARGEST_DISTORTION:
+        raise TaskError(f"distortion: {settings.distortion} is not allowed, must be in (0, {LARGEST_DISTORTION:g}]")
     for name, allowed in (
         ("input_scaling", ("default", *SCALINGS)),
         ("task_type", ("auto", "classification", "regression")),
@@ -217,22 +240,23 @@ def _check(settings: DataSettings, is_file: bool) -> None:
 
 
 def _assemble(raw: RawData, settings: DataSettings, default_scaling: str, dataset: str) -> Task:
-    """Return the task of raw samples: hold out, fit the scaling on what is left, and scale."""
+    """Return the task of raw samples: hold out, fit the scaling on what is left, scale, and add distorted copies."""
     classes = raw.kind == "classification"
+    training = np.arange(len(raw.inputs))
     inputs, targets = raw.inputs, raw.targets.astype(np.int32 if classes else np.float64, copy=False)
     test_inputs, test_targets = raw.test_inputs, raw.test_targets
     if test_inputs is None or test_targets is None:
         labels = targets if classes else None
         kept, held = hold_out(len(inputs), settings.test_ratio, seed=TEST_SPLIT_SEED, labels=labels)
         test_inputs, test_targets = inputs[held], targets[held]
-        inputs, targets = inputs[kept], targets[kept]
+        inputs, targets, training = inputs[kept], targets[kept], training[kept]
     validation: tuple[NDArray[Any], NDArray[Any]] | None = None
     if settings.validation_ratio > 0:
         labels = targets if classes else None
         seed = int(generator(settings.seed, Stream.SPLIT).integers(2**31))
         kept, held = hold_out(len(inputs), settings.validation_ratio, seed=seed, labels=labels)
         validation = inputs[held], targets[held]
-        inputs, targets = inputs[kept], targets[kept]
+        inputs, targets, training = inputs[kept], targets[kept], training[kept]
     scaling = default_scaling if settings.input_scaling == "default" else settings.input_scaling
     offset, scale = fit_scaling(inputs, scaling, unit=raw.unit)
     target_offset = target_scale = np.zeros(0, dtype=np.float32)
@@ -243,11 +267,21 @@ def _assemble(raw: RawData, settings: DataSettings, default_scaling: str, datase
         scaled = part_targets.astype(np.int32) if classes else apply_scaling(part_targets, target_offset, target_scale)
         return Samples(apply_scaling(part_inputs, offset, scale), scaled)
 
+    train = samples(inputs, targets)
+    copies: dict[str, Any] = {}
+    if settings.distorted_copies and raw.distort is not None:
+        copies = {"distorted_copies": settings.distorted_copies, "distortion": settings.distortion}
+        numbers = range(settings.distorted_copies)
+        distorted = (raw.distort(settings.distortion, copy)[training] for copy in numbers)
+        train = Samples(
+            np.concatenate([train.inputs, *(apply_scaling(copy, offset, scale) for copy in distorted)]),
+            np.tile(train.targets, 1 + len(numbers)),
+        )
     return Task(
         name=str(raw.provenance.get("dataset", dataset)),
         kind=raw.kind,
         loss="cross_entropy" if classes else "mean_squared_error",
-        train=samples(inputs, targets),
+        train=train,
         validation=None if validation is None else samples(*validation),
         test=samples(test_inputs, test_targets),
         input_names=raw.input_names,
@@ -264,5 +298,6 @@ def _assemble(raw: RawData, settings: DataSettings, default_scaling: str, datase
             "num_test": len(test_inputs),
             "split_seed": settings.seed if validation is not None else None,
             "input_scaling": scaling,
+            **copies,
         },
     )

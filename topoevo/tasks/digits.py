@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from topoevo.tasks.base import DATASETS, Dataset, DataSettings, Progress, RawData
+from topoevo.tasks.distortion import distorted
 
 
 @DATASETS.register
@@ -36,4 +37,5 @@ class Digits(Dataset):
             output_names=tuple(str(digit) for digit in range(10)),
             unit=16.0,
             provenance={"preprocessing": "8x8 pixels from 0 to 16, divided by 16 unless standardized"},
+            distort=lambda strength, copy: distorted(images.reshape(-1, 8, 8), strength, copy=copy).reshape(-1, 64),
         )

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 
 from topoevo.errors import TaskError
 from topoevo.registry import option
-from topoevo.tasks import images
+from topoevo.tasks import distortion, images
 from topoevo.tasks.base import DATASETS, Dataset, DataSettings, Progress, RawData
 from topoevo.tasks.cache import cache_folder, cached_array, download
 from topoevo.tasks.idx import parse_idx, read_content
 
 PUBLISHED_SIZE = 28
+_PUBLISHED = (PUBLISHED_SIZE, PUBLISHED_SIZE)
 FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
@@ -67,20 +69,20 @@ class ImageFiles(Dataset):
             strangers = [str(paths[file_name]) for file_name in FILES if found[file_name] == other.hashes[file_name]]
             if other.name != self.name and strangers:
                 raise TaskError(f"{strangers[0]}: is a file of {other.name}, not of {self.name}")
-        parts = [
+        training, test = (
             self._read_part(
                 paths, contents, found, images_name=FILES[first], labels_name=FILES[first + 1], say=on_progress
             )
             for first in (0, 2)
-        ]
+        )
         size = self.image_size
         deskewed = "" if size == PUBLISHED_SIZE else f", resized to {size}x{size} (bilinear) and deskewed by moments"
         return RawData(
             kind="classification",
-            inputs=parts[0][0],
-            targets=parts[0][1],
-            test_inputs=parts[1][0],
-            test_targets=parts[1][1],
+            inputs=training[0],
+            targets=training[1],
+            test_inputs=test[0],
+            test_targets=test[1],
             input_names=tuple(f"pixel_{row}_{column}" for row in range(size) for column in range(size)),
             output_names=self.class_names,
             provenance={
@@ -88,6 +90,7 @@ class ImageFiles(Dataset):
                 "sha256": found,
                 "preprocessing": f"{PUBLISHED_SIZE}x{PUBLISHED_SIZE} pixels divided by 255{deskewed}",
             },
+            distort=partial(self._distorted, paths[FILES[0]], contents[FILES[0]], found[FILES[0]], on_progress),
         )
 
     def _read_part(
@@ -100,7 +103,7 @@ class ImageFiles(Dataset):
         labels_name: str,
         say: Progress,
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return images [num_samples, image_size ** 2] and labels of the training or test set."""
+        """Images [num_samples, image_size ** 2] and labels of the training or test set."""
         labels = parse_idx(contents[labels_name], paths[labels_name], item_shape=())
         if labels.max() >= len(self.class_names):
             raise TaskError(
@@ -108,19 +111,38 @@ class ImageFiles(Dataset):
             )
 
         def prepare() -> NDArray[np.float32]:
-            published = (PUBLISHED_SIZE, PUBLISHED_SIZE)
-            pixels = parse_idx(contents[images_name], paths[images_name], item_shape=published)
+            pixels = parse_idx(contents[images_name], paths[images_name], item_shape=_PUBLISHED)
             if len(pixels) != len(labels):
                 raise TaskError(
                     f"{paths[images_name]}: has {len(pixels)} images, but {paths[labels_name]} has {len(labels)} labels"
                 )
             say(f"preparing {len(pixels)} images of {self.name} (once)")
-            if self.image_size == PUBLISHED_SIZE:
-                return np.divide(pixels.reshape(len(pixels), -1), 255, dtype=np.float32)
-            return images.small_upright(pixels, self.image_size)
+            return self._prepared(pixels)
 
-        key = f"{hashes[images_name][:32]}-{self.image_size}-v{images.VERSION}"
-        return cached_array(key, (len(labels), self.image_size**2), prepare), labels
+        return cached_array(self._key(hashes[images_name]), (len(labels), self.image_size**2), prepare), labels
+
+    def _distorted(
+        self, path: Path, content: bytes, sha256: str, say: Progress, strength: float, copy: int
+    ) -> NDArray[np.float32]:
+        """Return the images of a file, of that content and hash, distorted before they are made smaller."""
+        pixels = parse_idx(content, path, item_shape=_PUBLISHED)
+
+        def prepare() -> NDArray[np.float32]:
+            say(f"distorting {len(pixels)} images of {self.name}, copy {copy + 1} (once)")
+            return self._prepared(np.rint(distortion.distorted(pixels, strength, copy=copy)).astype(np.uint8))
+
+        key = f"{self._key(sha256)}-distorted-{float(strength)!r}-{copy}-v{distortion.VERSION}"
+        return cached_array(key, (len(pixels), self.image_size**2), prepare)
+
+    def _prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return images [num_images, 28, 28] as inputs of a network."""
+        if self.image_size == PUBLISHED_SIZE:
+            return np.divide(pixels.reshape(len(pixels), -1), 255, dtype=np.float32)
+        return images.small_upright(pixels, self.image_size)
+
+    def _key(self, sha256: str) -> str:
+        """Name in the cache of the images of a file."""
+        return f"{sha256[:32]}-{self.image_size}-v{images.VERSION}"
 
     def _find(self, data_dir: str | None, on_progress: Progress) -> dict[str, Path]:
         """Return the path of each of the four files: in ``data_dir``, else in the user's cache, else downloaded."""

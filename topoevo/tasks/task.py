@@ -76,6 +76,7 @@ class Task:
         regression by mean squared error.
     train, validation, test
         Disjoint samples; the test samples are for reporting alone. No validation samples unless asked for.
+        Behind the training samples of the data set come distorted copies of them, if these are asked for.
     input_names, output_names
         Input columns; class names or target columns.
     input_offset, input_scale : float32 [num_inputs]
@@ -114,7 +115,16 @@ class Task:
     def description(self) -> str:
         """Numbers of samples in words."""
         held_out = "" if self.validation is None else f"{len(self.validation)} validation, "
-        return f"{len(self.train)} training, {held_out}{len(self.test)} test samples"
+        copies = self.provenance.get("distorted_copies", 0)
+        training = f"{self.num_originals} training"
+        if copies:
+            training += f" (and {copies} distorted cop{'y' if copies == 1 else 'ies'} of each)"
+        return f"{training}, {held_out}{len(self.test)} test samples"
+
+    @property
+    def num_originals(self) -> int:
+        """Number of training samples that are no distorted copies: the first ones of `train`."""
+        return len(self.train) // (1 + int(self.provenance.get("distorted_copies", 0)))
 
     def score(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> Score:
         """Return loss and accuracy of outputs, computed in float64.
