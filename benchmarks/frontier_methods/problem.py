@@ -83,7 +83,8 @@ class Problem:
     task
         The samples.
     num_epochs, num_steps
-        Length of a baseline's training: so many epochs, and at least so many steps.
+        Length of a baseline's training: so many epochs, and at least so many steps; distorted copies make no epoch
+        longer.
     """
 
     name: str
@@ -131,7 +132,7 @@ class Problem:
     @property
     def batch_size(self) -> int:
         """Samples in a minibatch of a baseline's training."""
-        return 128 if len(self.task.train) > 10_000 else 32
+        return 128 if self.task.num_originals > 10_000 else 32
 
     @property
     def batches_an_epoch(self) -> int:
@@ -153,11 +154,11 @@ class Problem:
         self.batches  # noqa: B018 - cached
 
     def minibatches(self, rng: np.random.Generator) -> NDArray[np.int32]:
-        """Return the minibatch of each step of a training, int32 [num_steps]."""
-        each = self.batches_an_epoch
-        epochs = max(self.num_epochs, -(-self.num_steps // each))
-        rows = [epoch % NUM_LAYOUTS * each + rng.permutation(each) for epoch in range(epochs)]
-        return np.concatenate(rows).astype(np.int32)
+        """Return the minibatch of each step of a training, int32 [num_steps]; distorted copies make it no longer."""
+        each, original = self.batches_an_epoch, max(self.task.num_originals // self.batch_size, 1)
+        steps = max(self.num_epochs, -(-self.num_steps // original)) * original
+        rows = [epoch % NUM_LAYOUTS * each + rng.permutation(each) for epoch in range(-(-steps // each))]
+        return np.concatenate(rows)[:steps].astype(np.int32)
 
     def score(self, part: str, network: Network, weights: NDArray[np.float32]) -> Score:
         """Return how good a network is.
