@@ -33,7 +33,9 @@ from topoevo.experiment.training import Training
         ({"learning_rule": "none", "max_grad_norm": 2.0, "grad_power": 0.5}, ["grad_power", "max_grad_norm"]),
         ({"learning_rule": "hebbian", "weight_decay": 0.1, "grad_power": 0.5, "weight_averaging": 0.1}, []),
         ({"label_smoothing": 0.1, "weight_averaging": 0.1}, []),
-        ({"distortion": 0.5}, ["distortion"]),
+        ({"distortion": 0.5, "distorted_from": 9}, ["distorted_from", "distortion"]),
+        ({"distorted_copies": 1, "distorted_from": 9}, ["distorted_from"]),
+        ({"distorted_copies": 1, "distorted_from": 9, "max_connections": 8}, []),
         ({"distortion": 0.5, "distorted_copies": 1}, []),
         (
             {"env_name": "X", "learning_rule": "evolution_strategy", "distortion": 0.5, "distorted_copies": 1},

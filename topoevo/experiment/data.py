@@ -23,6 +23,7 @@ def data_settings_of(params: Params) -> tuple[DataSettings, dict[str, Any]]:
         Those of this data set.
     """
     settings = {field.name: getattr(params, field.name) for field in dataclasses.fields(DataSettings)}
+    settings["distorted_copies"] = params.copies_for_size
     return DataSettings(**settings), params.options_of(find_dataset(params.dataset))
 
 

@@ -38,6 +38,7 @@ _OF_DATA = (
     "loss",
     "distorted_copies",
     "distortion",
+    "distorted_from",
 )
 _OF_ENVIRONMENTS = ("take_argmax_action", "num_confirmation_trials", "num_test_trials")
 #: Settings in which the trainings of a generation differ, or those of one generation from those of another.
@@ -171,8 +172,10 @@ def _idle_in_task(settings: Settings) -> Iterator[Contradiction]:
         for name in _changed(settings, _OF_ENVIRONMENTS):
             yield _idle(name, getattr(settings, name), f"dataset {settings.dataset}, which is no environment")
         if not settings.distorted_copies:
-            for name in _changed(settings, ("distortion",)):
+            for name in _changed(settings, ("distortion", "distorted_from")):
                 yield _idle(name, getattr(settings, name), "distorted_copies 0, where nothing is distorted")
+        elif settings.distorted_from and settings.largest_size is None:
+            yield _idle("distorted_from", settings.distorted_from, "no limit to the number of connections")
     else:
         for name in _changed(settings, _OF_DATA):
             yield _idle(name, getattr(settings, name), f"env_name {settings.env_name}, which has no samples")

@@ -319,6 +319,12 @@ class Settings(BaseModel):
         gt=0,
         le=LARGEST_DISTORTION,
     )
+    distorted_from: int = _task(
+        0,
+        "size (max_connections, or the largest of front_connections) from which on there are distorted copies: smaller"
+        " networks do not learn by heart anyway",
+        ge=0,
+    )
     target_column: Text | None = _task(None, "name or position of the target in a table; the last column if not given")
     test_file: Text | None = _task(None, "second table to test on")
     task_type: Literal["auto", "classification", "regression"] = _task(
@@ -395,12 +401,23 @@ class Settings(BaseModel):
         return self.inherit_optimizer_state and self.evolves and self.env_name is None and follows and remembers
 
     @property
+    def largest_size(self) -> int | None:
+        """Largest number of connections that networks may end with, if there is a limit."""
+        return max(self.front_connections) if self.front_connections else self.max_connections
+
+    @property
     def epochs_of_children(self) -> int:
         """Number of epochs in a generation after the first one; of several sizes of networks the largest decides."""
-        sizes = self.front_connections or (() if self.max_connections is None else (self.max_connections,))
-        if self.max_connection_epochs is None or not self.evolves or not sizes:
+        size = self.largest_size
+        if self.max_connection_epochs is None or not self.evolves or size is None:
             return self.num_epochs
-        return max(1, min(self.num_epochs, self.max_connection_epochs // max(sizes)))
+        return max(1, min(self.num_epochs, self.max_connection_epochs // size))
+
+    @property
+    def copies_for_size(self) -> int:
+        """Number of distorted copies that networks of such a size learn from; all where there is no limit."""
+        size = self.largest_size
+        return 0 if size is not None and size < self.distorted_from else self.distorted_copies
 
     @property
     def islands(self) -> Islands:

@@ -136,7 +136,8 @@ class TaskData:
     def shared(self, stream: Stream, generation: int, *, num_epochs: int | None = None) -> SharedData:
         """Return the minibatches of one generation, drawn at the address (stream, generation).
 
-        Which samples make a minibatch changes from generation to generation; their order from epoch to epoch.
+        Which samples make a minibatch changes from generation to generation; their order from epoch to epoch. Distorted
+        copies make no epoch longer: the epochs share them.
 
         Parameters
         ----------
@@ -150,6 +151,7 @@ class TaskData:
         """
         rng = generator(self.seed, stream, generation)
         samples = self.task.train if num_epochs is None or not self.ends_with_all else self._all_but_test
+        num_copied = len(self.task.train) - self.task.num_originals
         order = np.arange(len(samples), dtype=np.int32)
         if self.shuffle:
             order = rng.permutation(order)
@@ -157,12 +159,30 @@ class TaskData:
             order, num_epochs = order[: self.num_samples], self.num_epochs
             if generation == 0 and self.initial_epochs is not None:
                 num_epochs = self.initial_epochs
+        if num_copied and len(order) > self.batch_size:
+            # Of so many samples a few may be left out, so that minibatches are of one size and epochs of one length.
+            order = order[: len(order) // self.batch_size * self.batch_size]
         num_batches = -(-len(order) // self.batch_size)
-        epochs = np.tile(np.arange(num_batches, dtype=np.int32), (num_epochs, 1))
+        in_an_epoch = min(num_batches, -(-(len(samples) - num_copied) // self.batch_size))
+        rounds = -(-num_epochs * in_an_epoch // num_batches)
+        epochs = np.tile(np.arange(num_batches, dtype=np.int32), (rounds, 1))
         if self.shuffle:
             epochs = rng.permuted(epochs, axis=1)
+        epochs = epochs.ravel()[: num_epochs * in_an_epoch].reshape(num_epochs, in_an_epoch)
         held_out = self.task.validation if self.rewards_held_out else None
         return SharedData(samples, order, self.batch_size, epochs, self._probe, held_out)
+
+    @property
+    def batches_an_epoch(self) -> int:
+        """Number of minibatches in an epoch of the training samples, where no fewer are drawn."""
+        return -(-self.task.num_originals // self.batch_size)
+
+    @property
+    def samples_an_epoch(self) -> int:
+        """How many samples are in them."""
+        if self.task.num_originals == len(self.task.train):
+            return len(self.task.train)
+        return self.batches_an_epoch * min(self.batch_size, len(self.task.train))
 
     @cached_property
     def _all_but_test(self) -> Samples:
