@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from topoevo.experiment.records import Observer
 from topoevo.reporting import make_observers
-from topoevo.reporting.console import ConsoleObserver
+from topoevo.reporting.console import ConsoleObserver, _Screen
 from topoevo.reporting.lines import duration, generation_line
 from topoevo.reporting.run_directory import RunDirectory
 
@@ -57,6 +58,32 @@ def test_a_terminal_gets_progress_and_the_same_lines(script, monkeypatch):
     text = stream.getvalue()
     assert "\x1b[" in text and "4/4" in text and "evaluations/s" in text
     assert "Finished after 4 generations" in text
+
+
+def test_a_long_generation_says_how_far_it_is(params, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    now = [100.0]
+    monkeypatch.setattr("topoevo.reporting.console.time.monotonic", lambda: now[0])
+    screen = _Screen(Terminal(), SimpleNamespace(params=params, num_done=0))
+    shown = lambda: screen._progress.tasks[0].fields["pace"]  # noqa: E731
+    try:
+        now[0] += 0.9
+        screen.show_part(1, 5)
+        assert shown() == ""
+        now[0] += 0.9
+        screen.show_part(2, 5)
+        assert shown() == "2 of 5 networks"
+        screen.show_done(1, 1.8, "best", pace="3 evaluations/s")
+        left = shown().removesuffix(", 3 evaluations/s")
+        assert left.endswith(" left")
+        now[0] += 0.9
+        screen.show_part(4, 5)
+        assert shown() == f"{left}, 3 evaluations/s"
+        now[0] += 0.2
+        screen.show_part(5, 5)
+        assert shown() == f"{left}, 5 of 5 networks"
+    finally:
+        screen.close()
 
 
 @pytest.mark.parametrize("has_display", [False, True])

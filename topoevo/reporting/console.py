@@ -232,6 +232,7 @@ class _Screen:
         self._first, self._total, self._started = first, total, time.monotonic()
         self._task: TaskID = self._progress.add_task("", total=total, completed=first, best="", pace="")
         self._done, self._last = first, time.monotonic()
+        self._parts, self._left, self._began = "networks" if params.evolves else "minibatches", "", self._last
         self.is_open = True
         self._progress.start()
 
@@ -241,17 +242,18 @@ class _Screen:
         if now - self._last > 0.1 or done == total:
             self._last = now
             self._progress.update(self._task, completed=self._done + done / total)
+            if now - self._began > _SECONDS_BETWEEN_LINES:  # Numbers that change faster cannot be read.
+                self._progress.update(self._task, pace=_listed(self._left, f"{done} of {total} {self._parts}"))
 
     def show_done(self, done: int, seconds: float, best: str, *, pace: str = "") -> None:
         """Show the best network, the time left and the pace, after another generation or epoch of so many seconds."""
-        self._done = done
+        self._done, self._began = done, time.monotonic()
         if done == self._first + 1:
             # Whatever came before the first evaluation, such as compiling, says nothing about the pace.
             self._started = time.monotonic() - seconds
         left = (time.monotonic() - self._started) / (done - self._first) * (self._total - done)
-        words = f"{duration(left)} left" if done < self._total else "finishing"
-        words += f", {pace}" if pace else ""
-        self._progress.update(self._task, completed=done, best=best, pace=words)
+        self._left = f"{duration(left)} left" if done < self._total else "finishing"
+        self._progress.update(self._task, completed=done, best=best, pace=_listed(self._left, pace))
 
     def print_above(self, text: str) -> None:
         """Print a line that stays."""
@@ -262,6 +264,11 @@ class _Screen:
         if self.is_open:
             self.is_open = False
             self._progress.stop()
+
+
+def _listed(*parts: str) -> str:
+    """Those that are not empty, with commas between them."""
+    return ", ".join(part for part in parts if part)
 
 
 def _words(best: Individual) -> str:
