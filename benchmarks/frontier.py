@@ -79,18 +79,22 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     progress = Progress(cells)
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.out.with_suffix(".runs") if given.out else Path(temporary)
-        problem = _problem(given, cells[0][2] if cells else given.first_seed, folder)
+        problem = _problem(given, cells[0][2] if cells else given.first_seed, folder, max(given.budgets))
         fingerprints = _fingerprints(problem, given)
         kept.check(given.dataset, fingerprints)
         for seed in dict.fromkeys(seed for _, _, seed in cells):
-            problem = problem if problem.seed == seed else _problem(given, seed, folder)
             for method in dict.fromkeys(method for method, _, at in cells if at == seed):
-                budgets = [budget for one, budget, at in cells if (one, at) == (method, seed)]
-                for budget, outcome in _outcomes(problem, method, budgets, given, folder, kept):
-                    told = {"networks": folder / "networks", "fingerprint": fingerprints[method]}
-                    row = measured(problem, method, budget, outcome, **told)
-                    kept.add(row)
-                    progress.tell(row)
+                wanted = [budget for one, budget, at in cells if (one, at) == (method, seed)]
+                # Budgets with distorted copies and those without; a run of all of them decides by the largest.
+                for budgets in _alike(problem, wanted) if method != "front" else [wanted]:
+                    size = max(given.budgets if method == "front" else budgets)
+                    if (problem.seed, problem.params.copies_for_size) != (seed, _copies(problem, size)):
+                        problem = _problem(given, seed, folder, size)
+                    for budget, outcome in _outcomes(problem, method, budgets, given, folder, kept):
+                        told = {"networks": folder / "networks", "fingerprint": fingerprints[method]}
+                        row = measured(problem, method, budget, outcome, **told)
+                        kept.add(row)
+                        progress.tell(row)
     found = (kept.find(dataset=given.dataset, method=one, budget=budget, seed=seed) for one, budget, seed in asked)
     return [row for row in found if row is not None]
 
@@ -104,10 +108,10 @@ def finish_again(given: argparse.Namespace) -> list[dict[str, Any]]:
     folder = given.out.with_suffix(".runs")
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     found = []
-    for seed in seeds:
-        problem = _problem(given, seed, folder)
+    for seed, budget in product(seeds, given.budgets):
+        problem = _problem(given, seed, folder, budget)
         asked = {"dataset": given.dataset, "seed": seed}
-        for method, budget in product(given.methods, given.budgets):
+        for method in given.methods:
             row = kept.find(**asked, method=method, budget=budget)
             if row is None or method in SEARCHES:
                 continue
@@ -135,9 +139,24 @@ def _fingerprints(problem: Problem, given: argparse.Namespace) -> dict[str, str]
     return found
 
 
-def _problem(given: argparse.Namespace, seed: int, folder: Path) -> Problem:
-    """The data of one seed."""
-    problem = load_problem(given.dataset, seed, folder=folder / "tables", data_dir=given.data_dir, file=given.params)
+def _copies(problem: Problem, size: int) -> int:
+    """How many distorted copies networks of a size learn from."""
+    return problem.params.model_copy(update={"max_connections": size}).copies_for_size
+
+
+def _alike(problem: Problem, budgets: list[int]) -> list[list[int]]:
+    """Budgets in groups that learn from the same samples."""
+    groups: dict[int, list[int]] = {}
+    for budget in budgets:
+        groups.setdefault(_copies(problem, budget), []).append(budget)
+    return list(groups.values())
+
+
+def _problem(given: argparse.Namespace, seed: int, folder: Path, size: int) -> Problem:
+    """The data of one seed, for networks of a size."""
+    problem = load_problem(
+        given.dataset, seed, folder=folder / "tables", data_dir=given.data_dir, file=given.params, budget=size
+    )
     return shortened(
         problem,
         num_epochs=given.num_epochs or problem.num_epochs,

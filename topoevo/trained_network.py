@@ -131,7 +131,8 @@ class TrainedNetwork:
         on_progress
             Told in a few words what takes long.
         **changes
-            Settings of the data that differ now, for example ``data_dir``.
+            Settings of the data that differ now, for example ``data_dir``. Another ``dataset`` has no distorted copies
+            unless ``distorted_copies`` asks for them.
 
         Raises
         ------
@@ -148,6 +149,8 @@ class TrainedNetwork:
                     "(dataset=... in Python)"
                 )
             recorded = {}
+        if changes.get("dataset", recorded.get("dataset")) != recorded.get("dataset"):
+            recorded = {**recorded, "distorted_copies": 0}
         known = {name: value for name, value in {**recorded, **changes}.items() if name != "options"}
         try:
             settings = DataSettings(**known)

@@ -45,19 +45,15 @@ def l1(problem: Problem, budgets: Sequence[int], rng: np.random.Generator) -> It
 
 
 def _path(problem: Problem) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yield weights, float32 [num_inputs, num_outputs], with ever less penalty, and the passes that each has cost.
-
-    Distorted copies have no part in it, which would take as many times as long; the refit learns from them.
-    """
-    train, number = problem.task.train, problem.task.num_originals
-    inputs, targets = train.inputs[:number], train.targets[:number]
+    """Yield weights, float32 [num_inputs, num_outputs], with ever less penalty, and the passes that each has cost."""
+    train = problem.task.train
     if problem.task.kind == "regression":
         from sklearn.linear_model import lasso_path
 
-        assert targets.shape[1] == 1
-        _, coefficients, _ = lasso_path(inputs.astype(np.float64), targets[:, 0].astype(np.float64))
+        assert train.targets.shape[1] == 1
+        _, coefficients, _ = lasso_path(train.inputs.astype(np.float64), train.targets[:, 0].astype(np.float64))
         for weights in coefficients.T:
-            yield weights[:, None].astype(np.float32), number
+            yield weights[:, None].astype(np.float32), len(train)
         return
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -69,14 +65,14 @@ def _path(problem: Problem) -> Iterator[tuple[NDArray[np.float32], int]]:
     )
     strength = FIRST_STRENGTH
     while strength <= LAST_STRENGTH:
-        model.C = strength / number
+        model.C = strength / len(train)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(inputs, targets)
+            model.fit(train.inputs, train.targets)
         weights = model.coef_.T
         if weights.shape[1] == 1:
             weights = np.concatenate([np.zeros_like(weights), weights], axis=1)
-        yield weights.astype(np.float32), int(model.n_iter_[0]) * number
+        yield weights.astype(np.float32), int(model.n_iter_[0]) * len(train)
         strength *= np.sqrt(2.0)
 
 

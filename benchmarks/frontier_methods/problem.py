@@ -21,7 +21,7 @@ from topoevo.experiment.finishing import best_factors
 from topoevo.experiment.params import Params, all_settings, load_params
 from topoevo.experiment.problem import Leg
 from topoevo.experiment.scoring import score_outputs
-from topoevo.experiment.shared_data import TaskData
+from topoevo.experiment.shared_data import SharedData, TaskData
 from topoevo.genome import Genome
 from topoevo.kernels import Batches, Kernel, Loss
 from topoevo.network import Network, compile_network
@@ -83,8 +83,7 @@ class Problem:
     task
         The samples.
     num_epochs, num_steps
-        Length of a baseline's training: so many epochs, and at least so many steps; distorted copies make no epoch
-        longer.
+        Length of a baseline's training: so many epochs, and at least so many steps.
     """
 
     name: str
@@ -132,21 +131,26 @@ class Problem:
     @property
     def batch_size(self) -> int:
         """Samples in a minibatch of a baseline's training."""
-        return 128 if self.task.num_originals > 10_000 else 32
+        return 128 if len(self.task.train) > 10_000 else 32
 
     @property
     def batches_an_epoch(self) -> int:
-        """Minibatches of one epoch; samples that fill none are left out of it."""
+        """Minibatches of one epoch; samples that fill none are left out of it. Distorted copies make none longer."""
         return max(len(self.task.train) // self.batch_size, 1)
 
     @cached_property
     def batches(self) -> Batches:
-        """The training samples in `NUM_LAYOUTS` random orders, one after the other."""
+        """What is learned from, in several random orders, each of as many samples as there are without copies."""
         rng = np.random.default_rng([self.seed, 1])
-        count = min(self.batches_an_epoch * self.batch_size, len(self.task.train))
-        order = np.concatenate([rng.permutation(len(self.task.train))[:count] for _ in range(NUM_LAYOUTS)])
-        train = self.task.train
-        return Batches.lay_out(train.inputs, train.targets, batch_size=min(self.batch_size, count), order=order)
+        samples, number = self.task.learned, len(self.task.train)
+        count = min(self.batches_an_epoch * self.batch_size, number)
+        order = np.concatenate([rng.permutation(len(samples))[:count] for _ in range(self._num_layouts)])
+        return Batches.lay_out(samples.inputs, samples.targets, batch_size=min(self.batch_size, count), order=order)
+
+    @property
+    def _num_layouts(self) -> int:
+        """How many orders there are: with distorted copies as many times more."""
+        return NUM_LAYOUTS * (1 + self.task.num_copies)
 
     def prepare(self) -> None:
         """Compile, and lay the samples out, before several threads want it."""
@@ -154,11 +158,11 @@ class Problem:
         self.batches  # noqa: B018 - cached
 
     def minibatches(self, rng: np.random.Generator) -> NDArray[np.int32]:
-        """Return the minibatch of each step of a training, int32 [num_steps]; distorted copies make it no longer."""
-        each, original = self.batches_an_epoch, max(self.task.num_originals // self.batch_size, 1)
-        steps = max(self.num_epochs, -(-self.num_steps // original)) * original
-        rows = [epoch % NUM_LAYOUTS * each + rng.permutation(each) for epoch in range(-(-steps // each))]
-        return np.concatenate(rows)[:steps].astype(np.int32)
+        """Return the minibatch of each step of a training, int32 [num_steps]."""
+        each = self.batches_an_epoch
+        epochs = max(self.num_epochs, -(-self.num_steps // each))
+        rows = [epoch % self._num_layouts * each + rng.permutation(each) for epoch in range(epochs)]
+        return np.concatenate(rows).astype(np.int32)
 
     def score(self, part: str, network: Network, weights: NDArray[np.float32]) -> Score:
         """Return how good a network is.
@@ -215,11 +219,11 @@ class Problem:
                 for one in self.params.final_decay_factors
             }
             (factor,) = best_factors([genome], tried, lambda one: -self.score_genome("validation", one).loss)
-            num_passes = len(tried) * num_epochs * len(shared.order)
+            num_passes = len(tried) * _passes(shared)
         shared = self._data.shared(Stream.CONFIRMATION, 1, num_epochs=num_epochs)
         whole = Leg(shared.epochs.size, decay_factor=1.0 if factor is None else factor)
         again = self._evaluator.evaluate(genome, shared, **address, leg=whole)
-        num_passes += num_epochs * len(shared.order)
+        num_passes += _passes(shared)
         if again.weights is None:
             return genome, num_passes
         trained = genome.with_weights(again.weights)
@@ -251,13 +255,24 @@ class Problem:
         return TaskData.from_params(self.params, self.task)
 
 
+def _passes(shared: SharedData) -> int:
+    """Samples of all steps of a training."""
+    return int(shared.batches.sizes[shared.epochs].sum())
+
+
 def params_file(dataset: str) -> Path:
     """Return the parameter file of the evolved search."""
     return ROOT / "params" / "wlnn" / ("mnist-smallest.yaml" if dataset in IMAGES else "table-smallest.yaml")
 
 
 def load_problem(
-    dataset: str, seed: int, *, folder: Path, data_dir: str | None = None, file: Path | None = None
+    dataset: str,
+    seed: int,
+    *,
+    folder: Path,
+    data_dir: str | None = None,
+    file: Path | None = None,
+    budget: int | None = None,
 ) -> Problem:
     """Return the problem of one data set and seed.
 
@@ -273,6 +288,8 @@ def load_problem(
         Folder with the files of images.
     file
         Parameter file instead of `params_file`.
+    budget
+        Number of connections, which decides whether there are distorted copies; None leaves the file's.
 
     Raises
     ------
@@ -280,6 +297,7 @@ def load_problem(
         If the file is not right, or holds out no samples for validation.
     """
     overrides = data_flags(dataset, seed, folder=folder, data_dir=data_dir) | {"seed": seed}
+    overrides |= {} if budget is None else {"max_connections": budget}
     params = load_params(file or params_file(dataset), overrides)
     task = load_samples_of(params)
     if task.validation is None:

@@ -35,7 +35,9 @@ from topoevo.experiment.training import Training
         ({"label_smoothing": 0.1, "weight_averaging": 0.1}, []),
         ({"distortion": 0.5, "distorted_from": 9}, ["distorted_from", "distortion"]),
         ({"distorted_copies": 1, "distorted_from": 9}, ["distorted_from"]),
-        ({"distorted_copies": 1, "distorted_from": 9, "max_connections": 8}, []),
+        ({"distorted_copies": 1, "distorted_from": 9, "max_connections": 8}, ["distorted_copies"]),
+        ({"distorted_copies": 1, "distorted_from": 8, "max_connections": 8}, []),
+        ({"distorted_copies": 1, "distorted_from": 9, "max_connections": 8, "num_generations": 0}, ["distorted_from"]),
         ({"distortion": 0.5, "distorted_copies": 1}, []),
         (
             {"env_name": "X", "learning_rule": "evolution_strategy", "distortion": 0.5, "distorted_copies": 1},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from topoevo.errors import TaskError
-from topoevo.tasks import DataSettings, load_task
-from topoevo.tasks.distortion import distorted
+from topoevo.tasks import DATASETS, DataSettings, load_task
+from topoevo.tasks.base import AUGMENTATION
+from topoevo.tasks.distortion import VERSION, distorted
 from topoevo.tasks.mnist import Mnist
 
 
@@ -19,12 +22,16 @@ def places(size: int, strength: float, number: int = 1500) -> tuple[np.ndarray, 
     )
 
 
-@pytest.mark.parametrize(("size", "strength"), [(28, 0.5), (28, 1.0), (56, 0.5)])
+@pytest.mark.parametrize(("size", "strength"), [(28, 0.1), (28, 1.0), (56, 0.5)])
 def test_pixels_are_moved_as_far_as_is_said(size, strength):
     vertical, horizontal = places(size, strength)
     middle = size // 2
+    offsets = [(0, 0), (size // 4, 0), (0, size // 4), (-size // 4, size // 4)]
+    if strength == 0.1:
+        # Near edges and corners, too, whence nothing is read from outside with such a strength.
+        offsets += [(2 - middle, 2 - middle), (0, 2 - middle), (middle - 3, middle - 3)]
     for moved, along in ((vertical, 0), (horizontal, 1)):
-        for offset in ((0, 0), (size // 4, 0), (0, size // 4), (-size // 4, size // 4)):
+        for offset in offsets:
             place = middle + offset[0], middle + offset[1]
             from_center = np.array(place) - (size - 1) / 2
             turned, stretched = from_center[1 - along] * np.deg2rad(6), from_center[along] * 0.06
@@ -59,25 +66,56 @@ def test_a_copy_is_the_same_whoever_else_is_there():
 
 
 def test_only_training_images_have_copies_and_nothing_else_changes():
-    plain = load_task(DataSettings("digits", seed=4, validation_ratio=0.3, input_scaling="standardize"))
-    settings = DataSettings(
-        "digits", seed=4, validation_ratio=0.3, input_scaling="standardize", distorted_copies=2, distortion=1e-9
-    )
-    task = load_task(settings)
+    flags = {"seed": 4, "validation_ratio": 0.3, "input_scaling": "standardize"}
+    plain = load_task(DataSettings("digits", **flags))
+    task = load_task(DataSettings("digits", **flags, distorted_copies=2, distortion=1e-9))
     number = len(plain.train)
-    assert (task.num_originals, len(task.train)) == (number, 3 * number)
+    assert (plain.num_copies, plain.learned) == (0, plain.train) and plain.augmented is None
+    assert (task.num_copies, len(task.learned)) == (2, 3 * number)
     for copy in range(3):
         rows = slice(copy * number, (copy + 1) * number)
-        np.testing.assert_allclose(task.train.inputs[rows], plain.train.inputs, atol=1e-3)
-        np.testing.assert_array_equal(task.train.targets[rows], plain.train.targets)
-    assert task.validation.inputs.tobytes() == plain.validation.inputs.tobytes()
-    assert task.test.inputs.tobytes() == plain.test.inputs.tobytes()
+        np.testing.assert_allclose(task.learned.inputs[rows], plain.train.inputs, atol=1e-3)
+        np.testing.assert_array_equal(task.learned.targets[rows], plain.train.targets)
+    for part in ("train", "validation", "test"):
+        assert getattr(task, part).inputs.tobytes() == getattr(plain, part).inputs.tobytes()
+        assert getattr(task, part).targets.tobytes() == getattr(plain, part).targets.tobytes()
+    assert np.shares_memory(task.train.inputs, task.learned.inputs)
     assert task.input_scale.tobytes() == plain.input_scale.tobytes()
-    assert task.provenance == {**plain.provenance, "distorted_copies": 2, "distortion": 1e-9}
-    assert "(and 2 distorted copies of each)" in task.description and plain.num_originals == number
+    facts = {"distorted_copies": 2, "distortion": 1e-9, "version": VERSION}
+    assert task.provenance == {**plain.provenance, AUGMENTATION: facts}
+    assert task.description.startswith(f"{number} training (and 2 distorted copies of each), ")
     far = load_task(DataSettings("digits", distorted_copies=1))
-    moved = far.train.inputs[far.num_originals :] - far.train.inputs[: far.num_originals]
+    moved = far.learned.inputs[len(far.train) :] - far.train.inputs
     assert 0.06 < np.abs(moved).mean() < 0.2
+
+
+def test_targets_of_a_regression_belong_to_their_copies(monkeypatch):
+    sine = DATASETS["sine"]
+    read = sine.read
+
+    def distorting(self, settings, on_progress):
+        raw = read(self, settings, on_progress)
+        return dataclasses.replace(raw, distort=lambda strength, copy: raw.inputs + 0.001 * (1 + copy))
+
+    monkeypatch.setattr(sine, "read", distorting)
+    task = load_task(DataSettings("sine", distorted_copies=2, input_scaling="none"))
+    number = len(task.train)
+    for copy in range(3):
+        rows = slice(copy * number, (copy + 1) * number)
+        np.testing.assert_allclose(task.learned.inputs[rows] - task.train.inputs, 0.001 * copy, atol=1e-6)
+        np.testing.assert_array_equal(task.learned.targets[rows], task.train.targets)
+
+
+def test_a_distortion_of_another_shape_is_told(monkeypatch):
+    digits = DATASETS["digits"]
+    read = digits.read
+    monkeypatch.setattr(
+        digits,
+        "read",
+        lambda self, *given: dataclasses.replace(read(self, *given), distort=lambda strength, copy: np.zeros((3, 64))),
+    )
+    with pytest.raises(TaskError, match=r"distort has made \(3, 64\) of inputs of shape \(1797, 64\)"):
+        load_task(DataSettings("digits", distorted_copies=1))
 
 
 @pytest.mark.parametrize("image_size", [16, 28])
@@ -94,20 +132,20 @@ def test_copies_of_files_are_kept(small_files, monkeypatch, image_size):
     assert len([text for text in said if text.startswith("distorting 60 images of mnist")]) == 2
     said.clear()
     again = load()
-    assert said == [] and again.train.inputs.tobytes() == first.train.inputs.tobytes()
-    assert first.train.inputs.shape == (180, image_size**2)
+    assert said == [] and again.learned.inputs.tobytes() == first.learned.inputs.tobytes()
+    assert first.learned.inputs.shape == (180, image_size**2)
     stronger = load(distortion=2.0)
     assert len(said) == 2
-    assert stronger.train.inputs[:60].tobytes() == first.train.inputs[:60].tobytes()
-    assert stronger.train.inputs[60:].tobytes() != first.train.inputs[60:].tobytes()
+    assert stronger.train.inputs.tobytes() == first.train.inputs.tobytes()
+    assert stronger.learned.inputs[60:].tobytes() != first.learned.inputs[60:].tobytes()
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         (DataSettings("sine", distorted_copies=1), "has no images to distort"),
-        (DataSettings("digits", distorted_copies=-1), "must be 0 to 100"),
-        (DataSettings("digits", distorted_copies=101), "must be 0 to 100"),
+        (DataSettings("digits", distorted_copies=-1), "must be 0 to 20"),
+        (DataSettings("digits", distorted_copies=21), "must be 0 to 20"),
         (DataSettings("digits", distorted_copies=1, distortion=0.0), r"must be in \(0, 10\]"),
         (DataSettings("digits", distortion=float("nan")), r"must be in \(0, 10\]"),
     ],

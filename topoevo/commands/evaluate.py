@@ -19,6 +19,7 @@ from topoevo.reporting.atomic import finite, write_atomically
 from topoevo.reporting.lines import count
 from topoevo.reporting.report import report_json, report_lines
 from topoevo.reporting.run_directory import RunDirectory
+from topoevo.tasks.base import AUGMENTATION
 from topoevo.tasks.environments.environment import Environment
 from topoevo.trained_network import TrainedNetwork
 
@@ -171,11 +172,19 @@ def load_with_task(given: Namespace) -> tuple[TrainedNetwork, Task | Environment
     settings = recorded.get("data_settings")
     before = settings.get("dataset") if isinstance(settings, dict) else None
     say(f"loading {changes.get('dataset', before)} ...")
-    task = network.load_task(on_progress=say, **changes)
+    # Scores are those of the samples themselves; making copies would take long for nothing.
+    task = network.load_task(on_progress=say, **changes, distorted_copies=0)
     recorded_task = recorded.get("task")
-    if isinstance(recorded_task, dict) and task.provenance != recorded_task.get("data"):
+    if isinstance(recorded_task, dict) and task.provenance != _without_copies(recorded_task.get("data")):
         say("warning: the data has changed since the network was trained; recorded scores do not compare")
     return network, task
+
+
+def _without_copies(provenance: object) -> object:
+    """What a network file says of its data, less what belongs to distorted copies alone."""
+    if not isinstance(provenance, dict):
+        return provenance
+    return {name: value for name, value in provenance.items() if name != AUGMENTATION}
 
 
 def say(text: str) -> None:

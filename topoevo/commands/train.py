@@ -95,7 +95,11 @@ def _train_on_samples(network: TrainedNetwork, path: str, overrides: dict[str, A
     ]
     if problems:
         raise ParamsError("\n".join(problems))
-    params = load_params(None, {**_DEFAULTS, **_data_flags(network.file.facts), **overrides, **fixed})
+    recorded = _data_flags(network.file.facts)
+    if overrides.get("dataset", recorded.get("dataset")) != recorded.get("dataset"):
+        # Another data set may have nothing to distort.
+        recorded = {name: value for name, value in recorded.items() if name not in ("distorted_copies", "distortion")}
+    params = load_params(None, {**_DEFAULTS, **recorded, **overrides, **fixed})
     problems = [f"--{one.message}" for one in find_idle(params) if one.settings[0] in overrides]
     if problems:
         raise ParamsError("\n".join(problems))

@@ -157,7 +157,8 @@ def check_origin(before: dict[str, Any], now: dict[str, Any]) -> None:
         if name not in _ONCE_FIXED and now["settings"].get(name) != value
     ]
     if before["data"] != now["data"]:
-        changed = [name for name, value in before["data"].items() if now["data"].get(name) != value]
+        names = dict.fromkeys([*before["data"], *now["data"]])
+        changed = [name for name in names if now["data"].get(name) != before["data"].get(name)]
         problems.append(f"the data has changed since the run began: other {', '.join(changed) or 'data'}")
     if problems:
         raise CheckpointError("\n".join(problems))

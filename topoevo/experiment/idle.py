@@ -66,6 +66,9 @@ _OF_EVOLUTION = (
 #: Settings of learning, which a network that is agnostic of its weights does without.
 _OF_LEARNING = (
     "learning_rule",
+    "distorted_copies",
+    "distortion",
+    "distorted_from",
     "lr",
     "num_epochs",
     "optimizer",
@@ -151,6 +154,23 @@ def skipped_operators(settings: Params) -> list[str]:
     return [f"skipping {', '.join(names)}: led by what learning saw, and there is nothing of it with {reason}"]
 
 
+def shared_copies(settings: Params) -> list[str]:
+    """Return which sizes of networks have distorted copies only since larger ones do, in words for the user.
+
+    Parameters
+    ----------
+    settings
+        Values that are legal together.
+    """
+    small = [size for size in settings.front_connections or () if size < settings.distorted_from]
+    if not small or not settings.copies_for_size:
+        return []
+    return [
+        f"networks of {', '.join(map(str, small))} connections learn from distorted copies, as larger ones do, though"
+        f" distorted_from is {settings.distorted_from}; --max_connections evolves them alone, without"
+    ]
+
+
 def idle_with_targets(settings: Settings, task: Task) -> list[str]:
     """Return what has no effect with the targets of a task, in words for the user; known when it is loaded.
 
@@ -174,8 +194,12 @@ def _idle_in_task(settings: Settings) -> Iterator[Contradiction]:
         if not settings.distorted_copies:
             for name in _changed(settings, ("distortion", "distorted_from")):
                 yield _idle(name, getattr(settings, name), "distorted_copies 0, where nothing is distorted")
-        elif settings.distorted_from and settings.largest_size is None:
+        elif settings.distorted_from and (settings.largest_size is None or not settings.evolves):
             yield _idle("distorted_from", settings.distorted_from, "no limit to the number of connections")
+        elif settings.largest_size is not None and settings.largest_size < settings.distorted_from:
+            for name in _changed(settings, ("distorted_copies", "distortion")):
+                why = f"at most {settings.largest_size} connections and distorted_from {settings.distorted_from}"
+                yield _idle(name, getattr(settings, name), why)
     else:
         for name in _changed(settings, _OF_DATA):
             yield _idle(name, getattr(settings, name), f"env_name {settings.env_name}, which has no samples")

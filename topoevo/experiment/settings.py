@@ -309,7 +309,7 @@ class Settings(BaseModel):
     distorted_copies: int = _task(
         0,
         "of images: how many copies of each training sample, turned, stretched, moved and bent a little, are learned"
-        " from, too",
+        " from, too; an epoch has as many samples as without",
         ge=0,
         le=MOST_COPIES,
     )
@@ -321,8 +321,8 @@ class Settings(BaseModel):
     )
     distorted_from: int = _task(
         0,
-        "size (max_connections, or the largest of front_connections) from which on there are distorted copies: smaller"
-        " networks do not learn by heart anyway",
+        "size (max_connections, or the largest of front_connections) from which on there are distorted copies; smaller"
+        " networks learn little by heart",
         ge=0,
     )
     target_column: Text | None = _task(None, "name or position of the target in a table; the last column if not given")
@@ -415,9 +415,10 @@ class Settings(BaseModel):
 
     @property
     def copies_for_size(self) -> int:
-        """Number of distorted copies that networks of such a size learn from; all where there is no limit."""
-        size = self.largest_size
-        return 0 if size is not None and size < self.distorted_from else self.distorted_copies
+        """Number of distorted copies that networks learn from: none where they are too small, or learn nothing."""
+        size = self.largest_size if self.evolves else None
+        too_small = size is not None and size < self.distorted_from
+        return 0 if too_small or self.is_weight_agnostic else self.distorted_copies
 
     @property
     def islands(self) -> Islands:

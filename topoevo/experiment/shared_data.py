@@ -33,7 +33,7 @@ class SharedData:
     Parameters
     ----------
     samples
-        The training samples.
+        Those that are learned from.
     order
         Which sample comes where, int32 [num_samples].
     batch_size
@@ -44,6 +44,8 @@ class SharedData:
         Training samples that networks are looked at with after learning, int32 [num_probed].
     held_out
         Samples that are never learned from; None if there are none.
+    num_parts
+        Parts of the order, each an epoch's samples: a sample and its distorted copies are as many as there are parts.
     """
 
     samples: Samples
@@ -52,11 +54,15 @@ class SharedData:
     epochs: NDArray[np.int32]
     probe: NDArray[np.int32]
     held_out: Samples | None = None
+    num_parts: int = 1
 
     @cached_property
     def batches(self) -> Batches:
         """The samples as minibatches."""
-        return Batches.lay_out(self.samples.inputs, self.samples.targets, batch_size=self.batch_size, order=self.order)
+        samples = self.samples
+        return Batches.lay_out(
+            samples.inputs, samples.targets, batch_size=self.batch_size, order=self.order, num_parts=self.num_parts
+        )
 
     @cached_property
     def probed(self) -> Batches:
@@ -76,7 +82,8 @@ class SharedData:
             self.held_out_batches  # noqa: B018 - cached
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SharedData, (self.samples, self.order, self.batch_size, self.epochs, self.probe, self.held_out)
+        fields = (self.samples, self.order, self.batch_size, self.epochs, self.probe, self.held_out, self.num_parts)
+        return SharedData, fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +144,7 @@ class TaskData:
         """Return the minibatches of one generation, drawn at the address (stream, generation).
 
         Which samples make a minibatch changes from generation to generation; their order from epoch to epoch. Distorted
-        copies make no epoch longer: the epochs share them.
+        copies make no epoch longer: each epoch has its part of them.
 
         Parameters
         ----------
@@ -150,55 +157,49 @@ class TaskData:
             the epochs and samples that the settings have for a generation.
         """
         rng = generator(self.seed, stream, generation)
-        samples = self.task.train if num_epochs is None or not self.ends_with_all else self._all_but_test
-        num_copied = len(self.task.train) - self.task.num_originals
+        samples = self.task.learned if num_epochs is None or not self.ends_with_all else self._all_but_test
+        num_parts = 1 + self.task.num_copies
+        in_part = len(samples) // num_parts
         order = np.arange(len(samples), dtype=np.int32)
-        if self.shuffle:
-            order = rng.permutation(order)
+        num_samples = None
         if num_epochs is None:
-            order, num_epochs = order[: self.num_samples], self.num_epochs
+            num_epochs, num_samples = self.num_epochs, self.num_samples
             if generation == 0 and self.initial_epochs is not None:
                 num_epochs = self.initial_epochs
-        if num_copied and len(order) > self.batch_size:
-            # Of so many samples a few may be left out, so that minibatches are of one size and epochs of one length.
-            order = order[: len(order) // self.batch_size * self.batch_size]
-        num_batches = -(-len(order) // self.batch_size)
-        in_an_epoch = min(num_batches, -(-(len(samples) - num_copied) // self.batch_size))
-        rounds = -(-num_epochs * in_an_epoch // num_batches)
-        epochs = np.tile(np.arange(num_batches, dtype=np.int32), (rounds, 1))
+        if self.shuffle:
+            order = rng.permutation(order)
+        else:
+            # Those copies come first that the generation before has not come to.
+            before = generation * (num_epochs if num_samples is None else 1)
+            order = np.roll(order, -in_part * (before % num_parts))
+        if num_samples is not None:
+            order, num_parts = order[:num_samples], 1
+        num_batches = -(-(len(order) // num_parts) // self.batch_size)
+        epochs = np.tile(np.arange(num_batches, dtype=np.int32), (num_epochs, 1))
         if self.shuffle:
             epochs = rng.permuted(epochs, axis=1)
-        epochs = epochs.ravel()[: num_epochs * in_an_epoch].reshape(num_epochs, in_an_epoch)
+        epochs += (np.arange(num_epochs, dtype=np.int32) % num_parts * num_batches)[:, None]
         held_out = self.task.validation if self.rewards_held_out else None
-        return SharedData(samples, order, self.batch_size, epochs, self._probe, held_out)
-
-    @property
-    def batches_an_epoch(self) -> int:
-        """Number of minibatches in an epoch of the training samples, where no fewer are drawn."""
-        return -(-self.task.num_originals // self.batch_size)
-
-    @property
-    def samples_an_epoch(self) -> int:
-        """How many samples are in them."""
-        if self.task.num_originals == len(self.task.train):
-            return len(self.task.train)
-        return self.batches_an_epoch * min(self.batch_size, len(self.task.train))
+        return SharedData(samples, order, self.batch_size, epochs, self._probe, held_out, num_parts)
 
     @cached_property
     def _all_but_test(self) -> Samples:
-        """The training samples, then those held out for validation."""
-        train, validation = self.task.train, self.task.validation
+        """What is learned from, and what is held out as often as each of these has versions."""
+        learned, validation = self.task.learned, self.task.validation
         if validation is None:
-            return train
+            return learned
+        number = len(self.task.train)
+        versions = [slice(start, start + number) for start in range(0, len(learned), number)]
         return Samples(
-            np.concatenate([train.inputs, validation.inputs]), np.concatenate([train.targets, validation.targets])
+            np.concatenate([part for rows in versions for part in (learned.inputs[rows], validation.inputs)]),
+            np.concatenate([part for rows in versions for part in (learned.targets[rows], validation.targets)]),
         )
 
     @cached_property
     def _probe(self) -> NDArray[np.int32]:
-        """As many training samples as there are held out, and at least those that are probed at once."""
+        """As many of those learned from as there are held out, and at least those that are probed at once."""
         size = max(_AT_ONCE, 0 if self.task.validation is None else len(self.task.validation))
-        order = generator(self.seed, Stream.PROBE).permutation(len(self.task.train))
+        order = generator(self.seed, Stream.PROBE).permutation(len(self.task.learned))
         return order[:size].astype(np.int32)
 
     def confirmed(self, genome: Genome, evaluation: Evaluation, kernel: Kernel) -> TaskScore:

@@ -95,7 +95,7 @@ class Training:
         )
         self._layout: tuple[int, SharedData] | None = None
         self._loop, self._is_prepared = evaluator.rule.loop, False
-        self._passes_an_epoch = self._data.samples_an_epoch * evaluator.rule.passes_a_step
+        self._passes_an_epoch = len(task.train) * evaluator.rule.passes_a_step
         if checkpoint is not None:
             founder = Founder.of("the network", checkpoint.genome)
         elif founder is None:
@@ -103,7 +103,7 @@ class Training:
         self.founder = founder.words
         self._genome = founder.genome
         self._network = compile_network(self._genome)
-        num_steps = params.num_epochs * self._data.batches_an_epoch
+        num_steps = params.num_epochs * -(-len(task.train) // params.batch_size)
         self._learner = evaluator.start(self._network, generator(params.seed, Stream.LEARNING), num_steps)
         if checkpoint is not None:
             self._learner.recall({**checkpoint.memory, "num_steps": num_steps})
@@ -239,7 +239,7 @@ class Training:
     # -- parts of an epoch --------------------------------------------------------------------------------------
 
     def _train(self, epoch: int) -> TrainingHistory:
-        """Let the learner see every sample once."""
+        """Let the learner see every sample once, or one of its distorted copies."""
         batches, order = self._minibatches(epoch)
         num_batches = order.shape[1]
         parts = []

@@ -217,6 +217,7 @@ def tune_by_gradient(
     activation step passes no error, so connections that reach the outputs through such nodes alone keep their weights.
     """
     data = TaskData(task, settings.batch_size, _EPOCHS_A_LAYOUT, _BATCH_SIZE_EVAL, seed)
+    num_batches = -(-len(task.train) // settings.batch_size)
     learner = LEARNING_RULES["backprop"]().start(
         network,
         start,
@@ -224,7 +225,7 @@ def tune_by_gradient(
         optimization=make_optimization("adam", lr=settings.lr, lr_schedule="cosine"),
         loss=Loss[task.loss.upper()],
         rng=generator(seed, Stream.TUNING, 0, index),
-        num_steps=settings.num_epochs * data.batches_an_epoch,
+        num_steps=settings.num_epochs * num_batches,
     )
     validation = None
     if task.validation is not None:

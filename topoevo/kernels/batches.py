@@ -22,7 +22,7 @@ class Batches:
     targets
         Class indices int32 [num_batches, 1, batch_size], or values float32 [num_batches, num_outputs, batch_size].
     sizes
-        Samples in each minibatch, int32 [num_batches]; only the last one may be smaller.
+        Samples in each minibatch, int32 [num_batches]; only the last one of each part may be smaller.
     """
 
     inputs: Floats
@@ -36,6 +36,7 @@ class Batches:
         *,
         batch_size: int,
         order: NDArray[np.integer[Any]] | None = None,
+        num_parts: int = 1,
     ) -> Batches:
         """Return samples as minibatches; the last one is smaller if they do not divide evenly.
 
@@ -49,17 +50,21 @@ class Batches:
             Samples a minibatch, at least 1.
         order
             Which sample comes where, int [num_samples]; None keeps the order.
+        num_parts
+            Parts of the same size, one after the other, each of which has minibatches of its own.
         """
         num_samples = len(inputs) if order is None else len(order)
-        batch_size = min(batch_size, num_samples)
-        starts = range(0, num_samples, batch_size)
+        in_part = num_samples // num_parts
+        assert in_part * num_parts == num_samples
+        batch_size = min(batch_size, in_part)
+        starts = [part + start for part in range(0, num_samples, in_part) for start in range(0, in_part, batch_size)]
         columns = targets[:, None] if targets.ndim == 1 else targets
         laid_inputs = aligned_zeros((len(starts), inputs.shape[1], batch_size))
         laid_targets: NDArray[Any] = np.zeros((len(starts), columns.shape[1], batch_size), columns.dtype)
         sizes = np.full(len(starts), batch_size, np.int32)
         for batch, start in enumerate(starts):
-            rows = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
-            size = min(batch_size, num_samples - start)
+            size = min(batch_size, in_part - start % in_part)
+            rows = slice(start, start + size) if order is None else order[start : start + size]
             laid_inputs[batch, :, :size] = inputs[rows].T
             laid_targets[batch, :, :size] = columns[rows].T
             sizes[batch] = size

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from topoevo.errors import TaskError, UnknownNameError
 from topoevo.registry import Registry, option_problems
 from topoevo.seeds import Stream, generator
+from topoevo.tasks.distortion import VERSION as DISTORTION_VERSION
 from topoevo.tasks.scaling import SCALINGS, apply_scaling, fit_scaling
 from topoevo.tasks.splits import hold_out
 from topoevo.tasks.task import Kind, Samples, Score, Task
@@ -36,8 +37,10 @@ __all__ = [
 
 Progress = Callable[[str], None]
 
+#: Name in the provenance of what belongs to distorted copies.
+AUGMENTATION = "augmentation"
 #: Most distorted copies of an image, and how strong a distortion may be.
-MOST_COPIES, LARGEST_DISTORTION = 100, 10.0
+MOST_COPIES, LARGEST_DISTORTION = 20, 10.0
 #: Data sets without a test set of their own are split with this seed, so that runs of different seeds are comparable.
 TEST_SPLIT_SEED = 0
 
@@ -268,15 +271,26 @@ def _assemble(raw: RawData, settings: DataSettings, default_scaling: str, datase
         return Samples(apply_scaling(part_inputs, offset, scale), scaled)
 
     train = samples(inputs, targets)
-    copies: dict[str, Any] = {}
+    augmented, copies = None, {}
     if settings.distorted_copies and raw.distort is not None:
-        copies = {"distorted_copies": settings.distorted_copies, "distortion": settings.distortion}
-        numbers = range(settings.distorted_copies)
-        distorted = (raw.distort(settings.distortion, copy)[training] for copy in numbers)
-        train = Samples(
-            np.concatenate([train.inputs, *(apply_scaling(copy, offset, scale) for copy in distorted)]),
-            np.tile(train.targets, 1 + len(numbers)),
-        )
+        distort, number = raw.distort, len(train)
+        every = np.empty(((1 + settings.distorted_copies) * number, inputs.shape[1]), np.float32)
+        every[:number] = train.inputs
+        for copy in range(settings.distorted_copies):
+            distorted = distort(settings.distortion, copy)
+            if distorted.shape != raw.inputs.shape:
+                raise TaskError(f"{dataset}: distort has made {distorted.shape} of inputs of shape {raw.inputs.shape}")
+            every[(1 + copy) * number : (2 + copy) * number] = apply_scaling(distorted[training], offset, scale)
+        augmented = Samples(every, np.concatenate([train.targets] * (1 + settings.distorted_copies)))
+        # One copy in memory is enough.
+        train = Samples(augmented.inputs[:number], augmented.targets[:number])
+        copies = {
+            AUGMENTATION: {
+                "distorted_copies": settings.distorted_copies,
+                "distortion": settings.distortion,
+                "version": DISTORTION_VERSION,
+            }
+        }
     return Task(
         name=str(raw.provenance.get("dataset", dataset)),
         kind=raw.kind,
@@ -300,4 +314,5 @@ def _assemble(raw: RawData, settings: DataSettings, default_scaling: str, datase
             "input_scaling": scaling,
             **copies,
         },
+        augmented=augmented,
     )

@@ -19,7 +19,7 @@ _DEGREES, _STRETCHING, _SHIFT, _BENDING = 6.0, 0.06, 0.4 / 28, 0.7 / 28
 _SMOOTHNESS = 4 / 28
 
 
-def distorted(images: NDArray[Any], strength: float, *, copy: int) -> NDArray[np.float64]:
+def distorted(images: NDArray[Any], strength: float, *, copy: int) -> NDArray[Any]:
     """Return every image turned, stretched, moved and bent by chance.
 
     Each is turned around its center by an angle with a standard deviation of 6 degrees, stretched vertically and
@@ -30,7 +30,7 @@ def distorted(images: NDArray[Any], strength: float, *, copy: int) -> NDArray[np
     Parameters
     ----------
     images : float or uint8 [num_images, height, width]
-        Grey values; 0 is the background.
+        Grey values.
     strength
         Factor of all the deviations.
     copy
@@ -38,7 +38,12 @@ def distorted(images: NDArray[Any], strength: float, *, copy: int) -> NDArray[np
 
     Returns
     -------
-    float64 [num_images, height, width]
+    [num_images, height, width]
+        Of the type of `images`; whole numbers are rounded.
+
+    Notes
+    -----
+    The field is periodic, so that opposite edges are bent alike.
 
     References
     ----------
@@ -46,11 +51,12 @@ def distorted(images: NDArray[Any], strength: float, *, copy: int) -> NDArray[np
     analysis, section 2 (elastic and affine distortions). Differs in the normal field, instead of one that is uniform
     before it is smoothed, and in the strength.
     """
-    result = np.empty(images.shape)
+    result = np.empty_like(images)
     for start in range(0, len(images), _IMAGES_AT_ONCE):
         rng = generator(0, Stream.DISTORTION, copy, start)
         rows = slice(start, start + _IMAGES_AT_ONCE)
-        result[rows] = _distorted(images[rows].astype(np.float64), strength, rng)
+        found = _distorted(images[rows].astype(np.float64), strength, rng)
+        result[rows] = np.rint(found) if np.issubdtype(images.dtype, np.integer) else found
     return result
 
 
@@ -63,8 +69,9 @@ def _distorted(images: NDArray[np.float64], strength: float, rng: np.random.Gene
     stretching = np.exp(rng.normal(0.0, _STRETCHING * strength, (2, number, 1, 1)))
     moved = rng.normal(0.0, _SHIFT * width * strength, (2, number, 1, 1))
     smoothness = _SMOOTHNESS * width
+    # Without an edge: noise that is repeated there would make it bend more than the rest.
     field = gaussian_filter(
-        rng.standard_normal((2, number, height, width)), (0, 0, smoothness, smoothness), mode="nearest"
+        rng.standard_normal((2, number, height, width)), (0, 0, smoothness, smoothness), mode="wrap"
     )
     # Smoothing by a Gaussian of deviation s leaves white noise in a plane 1 / (2 sqrt(pi) s) of its deviation.
     field *= _BENDING * width * strength * 2 * np.sqrt(np.pi) * smoothness

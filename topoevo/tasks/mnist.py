@@ -103,7 +103,7 @@ class ImageFiles(Dataset):
         labels_name: str,
         say: Progress,
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Images [num_samples, image_size ** 2] and labels of the training or test set."""
+        """Return images [num_samples, image_size ** 2] and labels of the training or test set."""
         labels = parse_idx(contents[labels_name], paths[labels_name], item_shape=())
         if labels.max() >= len(self.class_names):
             raise TaskError(
@@ -129,7 +129,7 @@ class ImageFiles(Dataset):
 
         def prepare() -> NDArray[np.float32]:
             say(f"distorting {len(pixels)} images of {self.name}, copy {copy + 1} (once)")
-            return self._prepared(np.rint(distortion.distorted(pixels, strength, copy=copy)).astype(np.uint8))
+            return self._prepared(distortion.distorted(pixels, strength, copy=copy))
 
         key = f"{self._key(sha256)}-distorted-{float(strength)!r}-{copy}-v{distortion.VERSION}"
         return cached_array(key, (len(pixels), self.image_size**2), prepare)

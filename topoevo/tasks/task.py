@@ -76,7 +76,6 @@ class Task:
         regression by mean squared error.
     train, validation, test
         Disjoint samples; the test samples are for reporting alone. No validation samples unless asked for.
-        Behind the training samples of the data set come distorted copies of them, if these are asked for.
     input_names, output_names
         Input columns; class names or target columns.
     input_offset, input_scale : float32 [num_inputs]
@@ -85,6 +84,9 @@ class Task:
         The same for the targets of a regression; empty for a classification.
     provenance
         JSON values: data set, sha256 of files, split sizes and preprocessing.
+    augmented
+        What is learned from, if that is more: the training samples, then one or several distorted copies of all of them
+        in the same order.
     """
 
     name: str
@@ -100,6 +102,20 @@ class Task:
     target_offset: NDArray[np.float32]
     target_scale: NDArray[np.float32]
     provenance: dict[str, Any] = field(default_factory=dict)
+    augmented: Samples | None = None
+
+    def __post_init__(self) -> None:
+        assert self.augmented is None or len(self.augmented) % max(len(self.train), 1) == 0
+
+    @property
+    def learned(self) -> Samples:
+        """The samples that are learned from: `augmented`, or else `train`."""
+        return self.train if self.augmented is None else self.augmented
+
+    @property
+    def num_copies(self) -> int:
+        """Number of distorted copies of each training sample."""
+        return len(self.learned) // max(len(self.train), 1) - 1
 
     @property
     def num_inputs(self) -> int:
@@ -115,16 +131,10 @@ class Task:
     def description(self) -> str:
         """Numbers of samples in words."""
         held_out = "" if self.validation is None else f"{len(self.validation)} validation, "
-        copies = self.provenance.get("distorted_copies", 0)
-        training = f"{self.num_originals} training"
-        if copies:
-            training += f" (and {copies} distorted cop{'y' if copies == 1 else 'ies'} of each)"
+        training = f"{len(self.train)} training"
+        if self.num_copies:
+            training += f" (and {self.num_copies} distorted cop{'y' if self.num_copies == 1 else 'ies'} of each)"
         return f"{training}, {held_out}{len(self.test)} test samples"
-
-    @property
-    def num_originals(self) -> int:
-        """Number of training samples that are no distorted copies: the first ones of `train`."""
-        return len(self.train) // (1 + int(self.provenance.get("distorted_copies", 0)))
 
     def score(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> Score:
         """Return loss and accuracy of outputs, computed in float64.
