@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from topoevo.seeds import Stream, generator
 
 #: Changes whenever `distorted` gives other numbers, so that no older cached result is used.
-VERSION = 1
+VERSION = 2
 
 _IMAGES_AT_ONCE = 1000
 #: Standard deviations at strength 1: degrees, share of height and width, and shares of the width.
