@@ -265,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, help="file of the measurements; networks and runs go into a folder beside it")
     add("--finish_again", action="store_true", help="repeat the final stage of the measurements in --out")
     add("--summarize", nargs="+", type=Path, metavar="ROWS", help="print the tables of such files, measure nothing")
-    add("--picture", type=Path, help="file for a picture, .png, .svg or .pdf")
+    add("--picture", type=_picture, help="file for a picture, .png, .svg or .pdf")
     return parser
 
 
@@ -292,6 +292,14 @@ def _at_least_0(word: str) -> int:
     return _checked(int(word), word, int(word) >= 0, "at least 0")
 
 
+def _picture(word: str) -> Path:
+    """A file that a picture can be written to."""
+    path = Path(word)
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise argparse.ArgumentTypeError(f"{word} does not end in .png, .svg or .pdf")
+    return path
+
+
 def _above_0(word: str) -> float:
     """A number above 0."""
     return _checked(float(word), word, float(word) > 0, "above 0")
@@ -310,3 +318,6 @@ if __name__ == "__main__":
     except (BenchmarkError, TopoevoError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the rows in --out are kept, and the same command goes on", file=sys.stderr)
+        sys.exit(130)

@@ -90,6 +90,13 @@ def _code_of(words: list[str], prog: str) -> int:
         sys.stdout.flush()
         print(_error_text(str(error)), file=sys.stderr)
         return _USER_ERROR
+    except MemoryError as error:
+        sys.stdout.flush()
+        why = f" ({error})" if str(error) else ""
+        print(
+            _error_text(f"memory is not enough{why}; try fewer samples, copies, networks or workers"), file=sys.stderr
+        )
+        return _FAILED
     except KeyboardInterrupt as interruption:
         with suppress(OSError):
             print("\ninterrupted", file=sys.stderr)

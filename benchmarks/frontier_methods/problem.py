@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -299,7 +300,7 @@ def load_problem(
     overrides = data_flags(dataset, seed, folder=folder, data_dir=data_dir) | {"seed": seed}
     overrides |= {} if budget is None else {"max_connections": budget}
     params = load_params(file or params_file(dataset), overrides)
-    task = load_samples_of(params)
+    task = load_samples_of(params, lambda text: print(text, file=sys.stderr))
     if task.validation is None:
         raise ParamsError(f"{file or params_file(dataset)}: validation_ratio is 0, but validation samples choose here")
     return Problem(dataset, params, task)

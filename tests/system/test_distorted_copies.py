@@ -11,7 +11,7 @@ import pytest
 
 from topoevo.tasks.mnist import FILES
 
-from .conftest import PARAMS, read_json
+from .conftest import PARAMS, REPOSITORY, read_json
 from .test_frontier import SETTINGS, frontier
 
 MLP = (PARAMS / "no-evolution" / "digits-mlp.yaml", "--hidden_layers", 8, "--distorted_copies", 2)
@@ -88,3 +88,13 @@ def test_small_budgets_of_the_scoreboard_learn_from_originals_alone(tmp_path):
             assert (found["with"][2][key] != found["without"][2][key]) == has_copies
             if method == "fisher":
                 assert found["with"][0][key]["passes"] == found["without"][0][key]["passes"]
+
+
+def test_too_little_memory_is_told(programs):
+    words = [REPOSITORY / "run_wlnn.py", *MLP, "--num_epochs", 1]
+    code = "import runpy, sys\nimport topoevo.tasks.digits as digits\n"
+    code += "def distorted(*given, **named): raise MemoryError('Unable to allocate 9 GiB')\n"
+    code += "digits.distorted = distorted\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+    done = programs.python("-c", code, *words, expect=1)
+    assert "Traceback" not in done.err
+    assert "error: memory is not enough (Unable to allocate 9 GiB); try fewer" in " ".join(done.err.split())

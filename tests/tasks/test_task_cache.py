@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import socket
+import subprocess
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -121,3 +123,35 @@ def test_array_is_computed_once_and_mapped():
     assert first.tolist() == second.tolist() == [[0, 1, 2], [3, 4, 5]]
     other = cached_array("numbers", (1, 3), lambda: np.ones((1, 3), np.float32))
     assert other.tolist() == [[1, 1, 1]]
+
+
+def test_what_cannot_be_kept_is_told(cache):
+    said = []
+    computed = []
+
+    def array():
+        return cached_array("key", (2, 3), lambda: computed.append(1) or np.ones((2, 3), np.float32), say=said.append)
+
+    cache.write_text("a file in the place of the folder")
+    assert (array() == 1).all() and (array() == 1).all()
+    assert len(computed) == len(said) == 2
+    assert (
+        said[0].startswith(f"warning: {cache / 'prepared' / 'key.npy'} cannot be written") and "every time" in said[0]
+    )
+    cache.unlink()
+    (cache / "prepared" / "key.npy").mkdir(parents=True)
+    assert (array() == 1).all() and len(said) == 3
+    (cache / "prepared" / "key.npy").rmdir()
+    assert (array() == 1).all() and (array() == 1).all()
+    assert (len(computed), len(said)) == (4, 3)
+
+
+def test_what_a_killed_process_has_left_is_deleted(cache):
+    folder = cache / "prepared"
+    folder.mkdir(parents=True)
+    code = "import os, signal, sys\nfrom topoevo.disk import replaced_file\nfrom pathlib import Path\n"
+    code += "with replaced_file(Path(sys.argv[1])) as file:\n    file.write(b'half')\n    os.kill(os.getpid(), 9)\n"
+    subprocess.run([sys.executable, "-c", code, folder / "other.npy"], check=False)
+    assert len(list(folder.iterdir())) == 1
+    cached_array("key", (2, 3), lambda: np.ones((2, 3), np.float32))
+    assert [path.name for path in folder.iterdir()] == ["key.npy"]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import math
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from topoevo.disk import delete_partial_files, replaced_file
 from topoevo.errors import TaskError
 
 _SECONDS_TO_ANSWER = 15
@@ -86,7 +85,13 @@ def download(
     raise TaskError(f"{file_name} cannot be downloaded ({'; '.join(answers)})")
 
 
-def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+def cached_array(
+    key: str,
+    shape: tuple[int, ...],
+    compute: Callable[[], NDArray[np.float32]],
+    *,
+    say: Callable[[str], None] = lambda text: None,
+) -> NDArray[np.float32]:
     """Return an array that was computed once, mapped from a file in the user's cache.
 
     Where the cache cannot be written, the array is computed and stays in memory.
@@ -99,6 +104,8 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], NDArray
         Shape of the result; a file with another shape or checksum is replaced.
     compute
         Makes the array.
+    say
+        Told if it cannot be kept.
 
     Returns
     -------
@@ -110,10 +117,20 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], NDArray
         return mapped
     array = compute()
     assert array.shape == shape and array.dtype == np.float32
-    with contextlib.suppress(OSError):
+    content = np.ascontiguousarray(array)
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, array)
+        delete_partial_files([path.parent])
+        with replaced_file(path) as file:
+            file.write(_header(shape))
+            file.write(content.data)
+            file.write(_checksum(content.reshape(-1).view(np.uint8)))
         mapped = _map_array(path, shape)
+    except OSError as error:
+        reason = error.strerror or error
+        say(
+            f"warning: {path} cannot be written ({reason}), so this is done every time; TOPOEVO_CACHE names another folder"
+        )
     return array if mapped is None else mapped
 
 
@@ -147,22 +164,6 @@ def _header(shape: tuple[int, ...]) -> bytes:
 def _checksum(content: Any) -> bytes:
     """Return what stands behind an array; numpy reads over it."""
     return hashlib.sha256(content).digest()
-
-
-def _write_atomically(path: Path, array: NDArray[Any]) -> None:
-    """Write an array so that another process sees all of it or nothing."""
-    content = np.ascontiguousarray(array)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_header(content.shape))
-            file.write(content.data)
-            file.write(_checksum(content.reshape(-1).view(np.uint8)))
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(partial)
-        raise
 
 
 def _reason(error: OSError) -> str:

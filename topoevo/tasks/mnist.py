@@ -90,7 +90,14 @@ class ImageFiles(Dataset):
                 "sha256": found,
                 "preprocessing": f"{PUBLISHED_SIZE}x{PUBLISHED_SIZE} pixels divided by 255{deskewed}",
             },
-            distort=partial(self._distorted, paths[FILES[0]], contents[FILES[0]], found[FILES[0]], on_progress),
+            distort=partial(
+                self._distorted,
+                paths[FILES[0]],
+                contents[FILES[0]],
+                found[FILES[0]],
+                settings.distorted_copies,
+                on_progress,
+            ),
         )
 
     def _read_part(
@@ -119,20 +126,21 @@ class ImageFiles(Dataset):
             say(f"preparing {len(pixels)} images of {self.name} (once)")
             return self._prepared(pixels)
 
-        return cached_array(self._key(hashes[images_name]), (len(labels), self.image_size**2), prepare), labels
+        shape = len(labels), self.image_size**2
+        return cached_array(self._key(hashes[images_name]), shape, prepare, say=say), labels
 
     def _distorted(
-        self, path: Path, content: bytes, sha256: str, say: Progress, strength: float, copy: int
+        self, path: Path, content: bytes, sha256: str, num_copies: int, say: Progress, strength: float, copy: int
     ) -> NDArray[np.float32]:
         """Return the images of a file, of that content and hash, distorted before they are made smaller."""
         pixels = parse_idx(content, path, item_shape=_PUBLISHED)
 
         def prepare() -> NDArray[np.float32]:
-            say(f"distorting {len(pixels)} images of {self.name}, copy {copy + 1} (once)")
+            say(f"distorting {len(pixels)} images of {self.name}, copy {copy + 1} of {num_copies} (once)")
             return self._prepared(distortion.distorted(pixels, strength, copy=copy))
 
         key = f"{self._key(sha256)}-distorted-{float(strength)!r}-{copy}-v{distortion.VERSION}"
-        return cached_array(key, (len(pixels), self.image_size**2), prepare)
+        return cached_array(key, (len(pixels), self.image_size**2), prepare, say=say)
 
     def _prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return images [num_images, 28, 28] as inputs of a network."""
