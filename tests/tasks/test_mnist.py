@@ -133,7 +133,8 @@ def test_unwritable_cache_is_no_error(small_files, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TOPOEVO_CACHE", str(tmp_path / "file"))
     task, said = load(small_files[0])
-    assert len(said) == 2 and len(task.train) == 60
+    assert len(said) == 4 and len(task.train) == 60
+    assert len([words for words in said if words.startswith("warning: ")]) == 2
 
 
 def test_broken_cache_is_replaced(small_files, cache):

@@ -127,10 +127,8 @@ def cached_array(
             file.write(_checksum(content.reshape(-1).view(np.uint8)))
         mapped = _map_array(path, shape)
     except OSError as error:
-        reason = error.strerror or error
-        say(
-            f"warning: {path} cannot be written ({reason}), so this is done every time; TOPOEVO_CACHE names another folder"
-        )
+        why = f"{path} cannot be written ({error.strerror or error})"
+        say(f"warning: {why}, so this is done every time; TOPOEVO_CACHE names another folder")
     return array if mapped is None else mapped
 
 
