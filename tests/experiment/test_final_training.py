@@ -9,8 +9,9 @@ from topoevo.evolution import Evaluation
 from topoevo.experiment.checkpoint import Checkpoint
 from topoevo.experiment.data import check_origin, load_task_of, origin_of
 from topoevo.experiment.experiment import Experiment
-from topoevo.experiment.finishing import best_factors
+from topoevo.experiment.finishing import best_factors, kept_after
 from topoevo.experiment.judging import judging_of
+from topoevo.experiment.records import Champion, TaskScore
 from topoevo.reporting.network_facts import facts_of
 from topoevo.reporting.network_file import write_network
 from topoevo.seeds import Stream
@@ -208,3 +209,18 @@ def test_a_weight_decay_with_which_all_fails_is_not_taken() -> None:
     failed = Evaluation.failed("no", 0.0)
     assert best_factors([genome], {3.0: [failed]}, lambda one: 0.0) == [None]
     assert best_factors([genome], {3.0: [failed], 0.1: [evaluation], 9.0: [evaluation]}, lambda one: 0.0) == [0.1]
+
+
+@pytest.mark.parametrize("after", [-0.9, -0.5, -0.1])
+def test_weights_of_the_final_training_are_kept_where_they_are_better_or_nobody_can_tell(after: float) -> None:
+    def champion(train: float, validation: float | None) -> Champion:
+        scores = TaskScore(train, None), None if validation is None else TaskScore(validation, None)
+        return Champion(None, 7, *scores)
+
+    old, new = champion(-0.3, -0.5), champion(-0.2, after)
+    assert kept_after(old, new, with_all=False) is (new if after > -0.5 else old)
+    all_of_it = kept_after(old, new, with_all=True)
+    assert (all_of_it.train, all_of_it.validation, all_of_it.knows_validation) == (new.train, old.validation, True)
+    old, new = champion(-0.5, None), champion(after, None)
+    assert kept_after(old, new, with_all=False) is (new if after > -0.5 else old)
+    assert not kept_after(old, new, with_all=True).knows_validation
