@@ -198,8 +198,11 @@ def _idle_in_task(settings: Settings) -> Iterator[Contradiction]:
             yield _idle("distorted_from", settings.distorted_from, "no limit to the number of connections")
         elif settings.largest_size is not None and settings.largest_size < settings.distorted_from:
             for name in _changed(settings, ("distorted_copies", "distortion")):
-                why = f"at most {settings.largest_size} connections and distorted_from {settings.distorted_from}"
-                yield _idle(name, getattr(settings, name), why)
+                yield Contradiction(
+                    (name,),
+                    f"{name} {getattr(settings, name)} has no effect with at most {settings.largest_size} connections,"
+                    f" since distorted_from is {settings.distorted_from}; leave it out, or lower distorted_from",
+                )
     else:
         for name in _changed(settings, _OF_DATA):
             yield _idle(name, getattr(settings, name), f"env_name {settings.env_name}, which has no samples")
