@@ -261,6 +261,11 @@ def _passes(shared: SharedData) -> int:
     return int(shared.batches.sizes[shared.epochs].sum())
 
 
+def _say(text: str) -> None:
+    """Tell what takes long."""
+    print(text, file=sys.stderr)
+
+
 def params_file(dataset: str) -> Path:
     """Return the parameter file of the evolved search."""
     return ROOT / "params" / "wlnn" / ("mnist-smallest.yaml" if dataset in IMAGES else "table-smallest.yaml")
@@ -300,7 +305,8 @@ def load_problem(
     overrides = data_flags(dataset, seed, folder=folder, data_dir=data_dir) | {"seed": seed}
     overrides |= {} if budget is None else {"max_connections": budget}
     params = load_params(file or params_file(dataset), overrides)
-    task = load_samples_of(params, lambda text: print(text, file=sys.stderr))
+    # Images take long to prepare; of a table, which was written here, there is nothing to say.
+    task = load_samples_of(params, _say if dataset in IMAGES else None)
     if task.validation is None:
         raise ParamsError(f"{file or params_file(dataset)}: validation_ratio is 0, but validation samples choose here")
     return Problem(dataset, params, task)

@@ -8,7 +8,6 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from topoevo.foreign_files import has_controls
-from topoevo.tasks.base import LARGEST_DISTORTION, MOST_COPIES
 
 
 def _printable(text: str) -> str:
@@ -117,8 +116,8 @@ class DataFacts(_Checked):
     target_column: Name | None = None
     test_file: PathText | None = None
     task_type: Name = "auto"
-    distorted_copies: Annotated[int, Field(ge=0, le=MOST_COPIES)] = 0
-    distortion: Annotated[float, Field(gt=0, le=LARGEST_DISTORTION)] = 1.0
+    distorted_copies: Annotated[int, Field(ge=0)] = 0
+    distortion: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     options: dict[str, Any] = {}
 
 
