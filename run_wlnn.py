@@ -2,7 +2,10 @@
 
 import sys
 
-from topoevo.cli import main
+try:
+    from topoevo.cli import main
+except KeyboardInterrupt:  # From then on the program listens itself.
+    sys.exit(130)
 
 if __name__ == "__main__":
     sys.exit(main(["wlnn", *sys.argv[1:]], prog="run_wlnn.py"))

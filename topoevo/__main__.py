@@ -2,6 +2,9 @@
 
 import sys
 
-from topoevo.cli import main
+try:
+    from topoevo.cli import main
+except KeyboardInterrupt:  # From then on the program listens itself.
+    sys.exit(130)
 
 sys.exit(main())
