@@ -88,7 +88,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
                 # Budgets with distorted copies and those without; a run of all of them decides by the largest.
                 for budgets in _alike(problem, wanted) if method != "front" else [wanted]:
                     size = max(given.budgets if method == "front" else budgets)
-                    if (problem.seed, problem.params.copies_for_size) != (seed, _copies(problem, size)):
+                    if (problem.seed, problem.params.most_copies) != (seed, _copies(problem, size)):
                         problem = _problem(given, seed, folder, size)
                     for budget, outcome in _outcomes(problem, method, budgets, given, folder, kept):
                         told = {"networks": folder / "networks", "fingerprint": fingerprints[method]}
@@ -141,7 +141,7 @@ def _fingerprints(problem: Problem, given: argparse.Namespace) -> dict[str, str]
 
 def _copies(problem: Problem, size: int) -> int:
     """How many distorted copies networks of a size learn from."""
-    return problem.params.model_copy(update={"max_connections": size}).copies_for_size
+    return problem.params.model_copy(update={"max_connections": size}).most_copies
 
 
 def _alike(problem: Problem, budgets: list[int]) -> list[list[int]]:

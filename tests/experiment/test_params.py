@@ -531,7 +531,7 @@ def test_a_name_with_half_a_surrogate_pair_is_told(tmp_path) -> None:
         ({"num_epochs": 40, "max_connections": 100, "max_connection_epochs": 12000}, 40),
         ({"num_epochs": 40, "max_connections": 500, "max_connection_epochs": 12000}, 24),
         ({"num_epochs": 40, "max_connections": 90_000, "max_connection_epochs": 12000}, 1),
-        ({"num_epochs": 40, "front_connections": (100, 600), "max_connection_epochs": 12000, "pruning": "fisher"}, 20),
+        ({"num_epochs": 40, "front_connections": (100, 600), "max_connection_epochs": 12000, "pruning": "fisher"}, 40),
         ({"num_epochs": 40, "max_connections": 500, "max_connection_epochs": 12000, "num_generations": 0}, 40),
     ],
 )

@@ -268,11 +268,11 @@ def test_what_a_divergence_leaves_out_is_no_saving() -> None:
     diverged = Evaluation.failed("it went wrong", 0.0, num_saved=90)
     # The first two are elites, who are not trained in later generations.
     evaluations = [whole, whole, stopped, diverged, dataclasses.replace(diverged, rung=1, num_saved=40)]
-    assert saving_of(params, 0, evaluations, num_steps=100) == Saving(500 - 90 - 40, 75)
-    later = saving_of(params, 1, evaluations, num_steps=100)
+    assert saving_of(params, 0, evaluations, num_steps=(100,)) == Saving(500 - 90 - 40, 75)
+    later = saving_of(params, 1, evaluations, num_steps=(100,))
     assert later == Saving(300 - 90 - 40, 75)
     assert later.share == 75 / 170
-    assert saving_of(params, 0, [diverged], num_steps=90) == Saving(0, 0)
+    assert saving_of(params, 0, [diverged], num_steps=(90,)) == Saving(0, 0)
     assert Saving(0, 0).share is None
 
 
@@ -431,7 +431,7 @@ def test_a_race_that_goes_on_ends_as_one_without_a_break(seed: int) -> None:
     rng = np.random.default_rng(seed)
     rewards = rng.integers(0, 9, (13, 3)) / 8.0 - 1.0
     failing = {int(index): int(rng.integers(3)) for index in rng.choice(13, 4, replace=False)}
-    race = Race(Racing(2, 3, Islands(1, 13, 1)), 0, 100)
+    race = Race(Racing(2, 3, Islands(1, 13, 1)), 0, (100,))
     expected = race.run(_Table(rewards, failing), {}, lambda *_: None)
     finished = [index for index, one in enumerate(expected) if one.rung is None]
     assert all(expected[index].rung == rung for index, rung in failing.items() if expected[index].failure)

@@ -8,7 +8,7 @@ race.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,18 @@ class Racing:
             Of the whole training, at least 1.
         """
         return sorted({-(-num_steps // self.rate**power) for power in range(self.num_rungs)})
+
+    def rungs(self, num_steps: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return after how many steps each rung ends, for trainings of several lengths.
+
+        Parameters
+        ----------
+        num_steps
+            Of each whole training. One that has fewer rungs than others has its first one several times.
+        """
+        each = [self.stops(one) for one in num_steps]
+        most = max(len(stops) for stops in each)
+        return list(zip(*([stops[0]] * (most - len(stops)) + stops for stops in each), strict=True))
 
     def racers(self, generation: int) -> list[int]:
         """Return the places of those who race in a generation, ascending."""

@@ -160,7 +160,7 @@ class Appraiser:
             if self._racing is None:
                 evaluations = evaluate(known=known, legs=legs, on_result=on_result)
             else:
-                race = Race(self._racing, generation, shared.epochs.size, legs)
+                race = Race(self._racing, generation, shared.num_steps, legs)
                 evaluations = race.run(evaluate, known, on_result)
         finally:
             self.journal.save(now=bool(self._stop.reason))
@@ -168,7 +168,7 @@ class Appraiser:
         self._count_passes(evaluations)
         saving = None
         if self.saving is not None:
-            saving = saving_of(self._params, generation, evaluations, num_steps=shared.epochs.size)
+            saving = saving_of(self._params, generation, evaluations, num_steps=shared.num_steps)
             self.saving += saving
         members = tuple(
             member.evaluated(evaluation) for member, evaluation in zip(population.members, evaluations, strict=True)

@@ -193,7 +193,9 @@ class DatasetEvaluator(GuardedEvaluator):
         started = time.perf_counter()
         network = compile_network(genome)
         rng = generator(self.seed, stream, generation, index if leg.index is None else leg.index)
-        limit = self._limit(generation, index) if stream is Stream.LEARNING else None
+        place = self._place(network, stream, generation, index)
+        shared = shared.share(place)
+        limit = self._limit(place) if stream is Stream.LEARNING else None
         is_kept = stream is Stream.LEARNING and self._is_kept(network, limit, generation, index)
         is_last = leg.stop >= shared.epochs.size
         memory: dict[str, Any] | None = None
@@ -285,12 +287,21 @@ class DatasetEvaluator(GuardedEvaluator):
             decay *= self.weight_decay_spread ** rng.uniform(-1.0, 1.0)
         return replace(optimization, lr=lr, weight_decay=decay)
 
-    def _limit(self, generation: int, index: int) -> int | None:
-        """How many connections an individual of a generation has after learning, or None if nothing is pruned."""
+    def _place(self, network: Network, stream: Stream, generation: int, index: int) -> int:
+        """Place of a network's size among all there are: that of its island, or else by its own connections."""
+        limits = self.max_connections
+        if limits is None or len(limits) == 1 or self.islands is None:
+            return 0
+        if stream is Stream.LEARNING:
+            return self.islands.island(generation, index)
+        size = int(np.count_nonzero(~network.from_bias))
+        return min(int(np.searchsorted(limits, size)), len(limits) - 1)
+
+    def _limit(self, place: int) -> int | None:
+        """How many connections a network of a size has after learning, or None if nothing is pruned."""
         if self.pruning == "none" or self.max_connections is None:
             return None
-        limits = self.max_connections
-        return limits[0 if len(limits) == 1 or self.islands is None else self.islands.island(generation, index)]
+        return self.max_connections[place]
 
     def _is_kept(self, network: Network, limit: int | None, generation: int, index: int) -> bool:
         """Whether an individual goes on as it is, not trained; one that has yet to be pruned never does."""

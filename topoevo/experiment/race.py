@@ -30,7 +30,9 @@ def racing_of(params: Params) -> Racing | None:
     return Racing(params.racing, params.racing_rungs, params.islands, params.num_newcomers) if params.races else None
 
 
-def saving_of(params: Params, generation: int, evaluations: Sequence[Evaluation], *, num_steps: int) -> Saving:
+def saving_of(
+    params: Params, generation: int, evaluations: Sequence[Evaluation], *, num_steps: Sequence[int]
+) -> Saving:
     """Return what racing has saved of the training of a generation.
 
     Neither elites that are not trained anyway nor steps after which a training had diverged are savings: they would not
@@ -43,13 +45,13 @@ def saving_of(params: Params, generation: int, evaluations: Sequence[Evaluation]
     evaluations
         Of everybody.
     num_steps
-        Of one whole training.
+        Of one whole training, on each island or on all.
     """
     is_spared = generation > 0 and not params.train_elites
     num_trained = len(evaluations) - (params.islands.total_elites if is_spared else 0)
     lost = sum(one.num_saved for one in evaluations if one.failure is not None)
     saved = sum(one.num_saved for one in evaluations if one.failure is None)
-    return Saving(num_trained * num_steps - lost, saved)
+    return Saving(num_trained * sum(num_steps) // len(num_steps) - lost, saved)
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,14 @@ class Race:
     generation
         Its number.
     num_steps
-        Of one whole training.
+        Of one whole training, on each island or on all.
     legs
         Whole trainings that begin with something, by place; see `topoevo.experiment.problem.Leg`.
     """
 
     racing: Racing
     generation: int
-    num_steps: int
+    num_steps: Sequence[int]
     legs: Mapping[int, Leg] = field(default_factory=dict)
 
     def run(
@@ -99,12 +101,15 @@ class Race:
             done[index] = evaluation
             on_result(index, evaluation)
 
-        for rung, stop in enumerate(self.racing.stops(self.num_steps)):
+        rungs = self.racing.rungs(self.num_steps)
+        for rung, stops in enumerate(rungs):
             racing = sorted(started - done.keys())
             if rung:
-                legs = {index: Leg(stop, paused[index].memory) for index in racing}
+                legs = {index: Leg(stops[self._length(index)], paused[index].memory) for index in racing}
             else:
-                legs = {**self.legs, **{index: replace(self.legs.get(index, Leg(0)), stop=stop) for index in racing}}
+                first = {index: self.legs.get(index, Leg(0)) for index in racing}
+                ended = {index: replace(leg, stop=stops[self._length(index)]) for index, leg in first.items()}
+                legs = {**self.legs, **ended}
 
             def arrive(
                 index: int, evaluation: Evaluation, rung: int = rung, racing: Collection[int] = frozenset(racing)
@@ -127,13 +132,18 @@ class Race:
 
             evaluate(known=dict(done), legs=legs, on_result=arrive)
             passed = {index for index in started & done.keys() if _has_passed(done[index], rung)}
-            if stop < self.num_steps:
+            if stops is not rungs[-1]:
                 rewards = {index: one.reward for index, one in paused.items()}
                 for index in self.racing.stopped(self.generation, started, passed, rewards):
-                    saved = self.num_steps - stop
+                    length = self._length(index)
+                    saved = self.num_steps[length] - stops[length]
                     end(index, replace(paused[index], rung=rung, num_saved=saved, memory=None))
             started = passed | paused.keys()
         return [done[index] for index in range(len(done))]
+
+    def _length(self, index: int) -> int:
+        """Which of the lengths the training of an individual has."""
+        return self.racing.islands.island(self.generation, index) if len(self.num_steps) > 1 else 0
 
 
 def _has_passed(evaluation: Evaluation, rung: int) -> bool:

@@ -62,8 +62,9 @@ def evaluated_again(
     shared.prepare()
     racing = racing_of(params)
     if rung is not None and racing is not None:
-        stops = racing.stops(shared.epochs.size)
-        leg = Leg(stops[min(rung, len(stops) - 1)], moments=moments)
+        rungs = racing.rungs(shared.num_steps)
+        stops = rungs[min(rung, len(rungs) - 1)]
+        leg = Leg(stops[params.islands.island(generation, index) if len(stops) > 1 else 0], moments=moments)
         found = evaluator.evaluate(genome, shared, stream=stream, generation=generation, index=index, leg=leg)
         return replace(found, rung=rung)
     whole = None if moments is None else Leg(shared.epochs.size, moments=moments)

@@ -192,9 +192,8 @@ class Settings(BaseModel):
     )
     max_connection_epochs: int | None = _training(
         None,
-        "limits the epochs of children to this number divided by max_connections, so that those of large networks cost"
-        " no more than those of small ones (12000: 40 epochs for 300, 10 for 1200); with front_connections the largest"
-        " size decides for all",
+        "limits the epochs of children to this number divided by the number of connections that they may have, so that"
+        " those of large networks cost no more than those of small ones (12000: 40 epochs for 300, 10 for 1200)",
         ge=1,
     )
     initial_lr: float | None = _training(None, "learning rate in generation 0; lr if not given", gt=0)
@@ -321,8 +320,8 @@ class Settings(BaseModel):
     )
     distorted_from: int = _task(
         0,
-        "size (max_connections, or the largest of front_connections) from which on there are distorted copies; smaller"
-        " networks learn little by heart",
+        "number of connections from which on, if they may have as many, networks learn from distorted copies; smaller"
+        " ones learn little by heart",
         ge=0,
     )
     target_column: Text | None = _task(None, "name or position of the target in a table; the last column if not given")
@@ -405,19 +404,29 @@ class Settings(BaseModel):
         """Largest number of connections that networks may end with, if there is a limit."""
         return max(self.front_connections) if self.front_connections else self.max_connections
 
+    def size_of(self, num_connections: int) -> int | None:
+        """Return for which of the largest numbers of connections a network of so many was evolved."""
+        return next((size for size in self.front_connections or () if size >= num_connections), self.largest_size)
+
     @property
     def epochs_of_children(self) -> int:
-        """Number of epochs in a generation after the first one; of several sizes of networks the largest decides."""
-        size = self.largest_size
+        """Number of epochs in a generation after the first one; of several sizes of networks that of the smallest."""
+        return self.epochs_for(self.front_connections[0] if self.front_connections else self.max_connections)
+
+    def epochs_for(self, size: int | None) -> int:
+        """Return how many epochs children learn for that may have `size` connections; None is any number."""
         if self.max_connection_epochs is None or not self.evolves or size is None:
             return self.num_epochs
         return max(1, min(self.num_epochs, self.max_connection_epochs // size))
 
     @property
-    def copies_for_size(self) -> int:
-        """Number of distorted copies that networks learn from: none where they are too small, or learn nothing."""
-        size = self.largest_size if self.evolves else None
-        too_small = size is not None and size < self.distorted_from
+    def most_copies(self) -> int:
+        """Number of distorted copies that the largest networks learn from."""
+        return self.copies_for(self.largest_size)
+
+    def copies_for(self, size: int | None) -> int:
+        """Return how many distorted copies networks of a size learn from: none if too small, or if nothing learns."""
+        too_small = self.evolves and size is not None and size < self.distorted_from
         return 0 if too_small or self.is_weight_agnostic else self.distorted_copies
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,22 @@ from topoevo.tasks.task import Samples, Task
 
 #: Samples that are scored or probed at once.
 _AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Share:
+    """What networks of one size have of what everyone learns from.
+
+    Parameters
+    ----------
+    num_epochs
+        The first ones.
+    has_copies
+        Whether distorted copies are among it.
+    """
+
+    num_epochs: int
+    has_copies: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +62,10 @@ class SharedData:
         Samples that are never learned from; None if there are none.
     num_parts
         Parts of the order, each an epoch's samples: a sample and its distorted copies are as many as there are parts.
+    shares
+        What networks of each size learn from, ascending; nothing if all have all of it.
+    originals
+        The same without distorted copies, where a share has none.
     """
 
     samples: Samples
@@ -55,6 +75,39 @@ class SharedData:
     probe: NDArray[np.int32]
     held_out: Samples | None = None
     num_parts: int = 1
+    shares: tuple[Share, ...] = ()
+    originals: SharedData | None = None
+
+    def share(self, place: int) -> SharedData:
+        """Return what networks of one size learn from; layouts are made once for all of them.
+
+        Parameters
+        ----------
+        place
+            Of the size among all, or any number where all have the same.
+        """
+        return self._shared_out[self.shares[place]] if self.shares else self
+
+    @cached_property
+    def _shared_out(self) -> dict[Share, SharedData]:
+        """What each share comes to."""
+        return {one: self._of(one) for one in self.shares}
+
+    def _of(self, share: Share) -> SharedData:
+        """What one share comes to."""
+        if not share.has_copies and self.originals is not None:
+            return self.originals._of(share)
+        part = replace(self, epochs=self.epochs[: share.num_epochs], shares=(), originals=None)
+        part.__dict__.update(batches=self.batches, probed=self.probed)
+        if self.held_out is not None:
+            part.__dict__.update(held_out_batches=self.held_out_batches)
+        return part
+
+    @property
+    def num_steps(self) -> tuple[int, ...]:
+        """Steps of a whole training of networks of each size; one number where all have the same."""
+        num_epochs = [share.num_epochs for share in self.shares] or [len(self.epochs)]
+        return tuple(one * self.epochs.shape[1] for one in num_epochs)
 
     @cached_property
     def batches(self) -> Batches:
@@ -80,10 +133,10 @@ class SharedData:
         self.batches, self.probed  # noqa: B018 - cached
         if self.held_out is not None:
             self.held_out_batches  # noqa: B018 - cached
+        self._shared_out  # noqa: B018 - cached
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = (self.samples, self.order, self.batch_size, self.epochs, self.probe, self.held_out, self.num_parts)
-        return SharedData, fields
+        return SharedData, tuple(getattr(self, field.name) for field in fields(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +163,8 @@ class TaskData:
         Whether the samples held out make rewards.
     ends_with_all
         Whether the final training has the samples held out, too.
+    shares
+        What networks of each size have in a generation after the first, ascending; nothing if all have the same.
     """
 
     task: Task
@@ -122,6 +177,7 @@ class TaskData:
     initial_epochs: int | None = None
     rewards_held_out: bool = False
     ends_with_all: bool = False
+    shares: tuple[Share, ...] = ()
     _laid_out: dict[str, Batches] = field(default_factory=dict, init=False)
 
     @staticmethod
@@ -138,6 +194,9 @@ class TaskData:
             params.initial_epochs if params.initial_epochs is not None else params.num_epochs,
             params.rewards_held_out,
             params.final_samples == "all",
+            tuple(
+                Share(params.epochs_for(size), params.copies_for(size) > 0) for size in params.front_connections or ()
+            ),
         )
 
     def shared(self, stream: Stream, generation: int, *, num_epochs: int | None = None) -> SharedData:
@@ -156,6 +215,7 @@ class TaskData:
             Of the final training, over all training samples, and those held out if they belong to it; None stands for
             the epochs and samples that the settings have for a generation.
         """
+        is_final = num_epochs is not None
         rng = generator(self.seed, stream, generation)
         samples = self.task.learned if num_epochs is None or not self.ends_with_all else self._all_but_test
         num_parts = 1 + self.task.num_copies
@@ -180,7 +240,20 @@ class TaskData:
             epochs = rng.permuted(epochs, axis=1)
         epochs += (np.arange(num_epochs, dtype=np.int32) % num_parts * num_batches)[:, None]
         held_out = self.task.validation if self.rewards_held_out else None
-        return SharedData(samples, order, self.batch_size, epochs, self._probe, held_out, num_parts)
+        shares = self.shares
+        if is_final or generation == 0:
+            shares = tuple(replace(share, num_epochs=num_epochs) for share in shares)
+        if set(shares) <= {Share(num_epochs, self.task.num_copies > 0)}:
+            shares = ()
+        originals = None
+        if self.task.num_copies and not all(share.has_copies for share in shares):
+            originals = self._without_copies.shared(stream, generation, num_epochs=num_epochs if is_final else None)
+        return SharedData(samples, order, self.batch_size, epochs, self._probe, held_out, num_parts, shares, originals)
+
+    @cached_property
+    def _without_copies(self) -> TaskData:
+        """The data for networks that learn from originals alone."""
+        return replace(self, task=self.task.without_copies(), shares=())
 
     @cached_property
     def _all_but_test(self) -> Samples:
