@@ -8,7 +8,7 @@ those of all others by (1 - β₁^k) / sqrt(1 - β₂^k), 3 at first, 6.5 after 
 
 An average of squares at the mean of those of the connections into the same node would make steps of equal length. It
 was tried: networks that are trained for one to four epochs a generation learned less with it than without inheritance,
-and most with the longer steps (benchmarks/RESULTS.md).
+and most with the longer steps (benchmarks/INFORMED_SEARCH.md).
 """
 
 from __future__ import annotations
