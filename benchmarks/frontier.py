@@ -88,7 +88,7 @@ def measure(given: argparse.Namespace) -> list[dict[str, Any]]:
                 # Budgets with distorted copies and those without; a run of all of them decides by the largest.
                 for budgets in _alike(problem, wanted) if method != "front" else [wanted]:
                     size = max(given.budgets if method == "front" else budgets)
-                    if (problem.seed, problem.params.most_copies) != (seed, _copies(problem, size)):
+                    if (problem.seed, problem.params.copies_for_size) != (seed, _copies(problem, size)):
                         problem = _problem(given, seed, folder, size)
                     for budget, outcome in _outcomes(problem, method, budgets, given, folder, kept):
                         told = {"networks": folder / "networks", "fingerprint": fingerprints[method]}
@@ -134,14 +134,15 @@ def _fingerprints(problem: Problem, given: argparse.Namespace) -> dict[str, str]
         if method == "fisher_best_of":
             flags |= {"passes": given.passes, "minutes": given.minutes}
         if method == "front":
-            flags["budgets"] = given.budgets
+            # The second version: each size learns for as many epochs as alone.
+            flags |= {"budgets": given.budgets, "version": 2}
         found[method] = problem.fingerprint(searches=method in SEARCHES, flags=flags)
     return found
 
 
 def _copies(problem: Problem, size: int) -> int:
     """How many distorted copies networks of a size learn from."""
-    return problem.params.model_copy(update={"max_connections": size}).most_copies
+    return problem.params.model_copy(update={"max_connections": size}).copies_for_size
 
 
 def _alike(problem: Problem, budgets: list[int]) -> list[list[int]]:

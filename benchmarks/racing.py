@@ -22,7 +22,9 @@ from topoevo.experiment.data import load_task_of
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.params import Params, load_params
 from topoevo.experiment.race import saving_of
+from topoevo.experiment.shared_data import TaskData
 from topoevo.experiment.workers import Workers
+from topoevo.seeds import Stream
 from topoevo.tasks.task import Task
 
 
@@ -55,6 +57,7 @@ def run(params: Params, task: Task, passes: float) -> Row:
         At which the generation under way is the last, and does not count.
     """
     experiment = Experiment(params, task)
+    data = TaskData.from_params(params, task)
     steps_a_pass = -(-len(task.train) // params.batch_size)
     taken = planned = generations = 0
     best = None
@@ -62,11 +65,9 @@ def run(params: Params, task: Task, passes: float) -> Row:
     with Workers.from_params(params) as workers:
         while True:
             record = experiment.step(workers)
-            epochs = params.epochs_of_children
-            if record.generation == 0:
-                epochs = params.initial_epochs or params.num_epochs
+            num_steps = data.shared(Stream.SHARED, record.generation).num_steps
             evaluations = [one.evaluation for one in record.population.members if one.evaluation is not None]
-            saving = saving_of(params, record.generation, evaluations, num_steps=epochs * steps_a_pass)
+            saving = saving_of(params, record.generation, evaluations, num_steps=num_steps)
             if best is not None and (taken + saving.num_steps - saving.num_saved) > passes * steps_a_pass:
                 break
             taken += saving.num_steps - saving.num_saved

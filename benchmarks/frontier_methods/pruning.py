@@ -18,7 +18,9 @@ def fisher(training: LayeredTraining) -> NDArray[np.float32]:
     Theis et al. 2018, "Faster gaze prediction with dense networks and Fisher pruning": the pruning signal without the
     half.
     """
-    return training.weights**2 * training.second
+    # What has diverged is infinitely salient, and loses by its score.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return training.weights**2 * training.second
 
 
 def magnitude(training: LayeredTraining) -> NDArray[np.float32]:

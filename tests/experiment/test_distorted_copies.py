@@ -11,7 +11,7 @@ from topoevo.errors import ParamsError
 from topoevo.experiment.data import check_task, data_settings_of, load_task_of
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.founder import make_founder
-from topoevo.experiment.idle import find_idle
+from topoevo.experiment.idle import find_idle, shared_copies
 from topoevo.experiment.params import load_params
 from topoevo.experiment.shared_data import TaskData
 from topoevo.experiment.training import Training
@@ -131,6 +131,15 @@ def test_small_networks_learn_from_originals_alone(sizes: dict, expected: int) -
     assert data_settings_of(params)[0].distorted_copies == expected
     task = load_task_of(params)
     assert task.num_copies == expected
+
+
+def test_sizes_that_have_copies_since_larger_ones_do_are_told() -> None:
+    flags = {"max_connections": None, "front_connections": (60, 90), "distorted_copies": 2}
+    (words,) = shared_copies(params_of(**flags, distorted_from=61))
+    assert words.startswith("networks of 60 connections learn from distorted copies")
+    assert shared_copies(params_of(**flags)) == []
+    assert shared_copies(params_of(**flags, distorted_from=91)) == []
+    assert shared_copies(params_of(distorted_copies=2, distorted_from=9)) == []
 
 
 def test_shared_weights_learn_nothing_and_have_no_copies() -> None:

@@ -19,8 +19,8 @@ from topoevo.reporting.atomic import finite, write_atomically
 from topoevo.reporting.lines import count
 from topoevo.reporting.report import report_json, report_lines
 from topoevo.reporting.run_directory import RunDirectory
+from topoevo.tasks.base import AUGMENTATION
 from topoevo.tasks.environments.environment import Environment
-from topoevo.tasks.task import AUGMENTATION
 from topoevo.trained_network import TrainedNetwork
 
 if TYPE_CHECKING:

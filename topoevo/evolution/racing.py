@@ -56,11 +56,11 @@ class Racing:
         Parameters
         ----------
         num_steps
-            Of each whole training. One that has fewer rungs than others has its first one several times.
+            Of each whole training. One that has fewer rungs than others is at its end before them.
         """
         each = [self.stops(one) for one in num_steps]
         most = max(len(stops) for stops in each)
-        return list(zip(*([stops[0]] * (most - len(stops)) + stops for stops in each), strict=True))
+        return list(zip(*(stops + stops[-1:] * (most - len(stops)) for stops in each), strict=True))
 
     def racers(self, generation: int) -> list[int]:
         """Return the places of those who race in a generation, ascending."""

@@ -23,23 +23,8 @@ def data_settings_of(params: Params) -> tuple[DataSettings, dict[str, Any]]:
         Those of this data set.
     """
     settings = {field.name: getattr(params, field.name) for field in dataclasses.fields(DataSettings)}
-    settings["distorted_copies"] = params.most_copies
+    settings["distorted_copies"] = params.copies_for_size
     return DataSettings(**settings), params.options_of(find_dataset(params.dataset))
-
-
-def learned_from(params: Params, task: Task | Environment, num_connections: int) -> tuple[Params, Task | Environment]:
-    """Return settings and task as one network knows them, which may be too small for the distorted copies of others.
-
-    Parameters
-    ----------
-    params, task
-        Of its run.
-    num_connections
-        That it has.
-    """
-    if not isinstance(task, Task) or params.copies_for(params.size_of(num_connections)):
-        return params, task
-    return params.model_copy(update={"distorted_copies": 0}), task.without_copies()
 
 
 def load_task_of(params: Params, on_progress: Progress | None = None) -> Task | Environment:

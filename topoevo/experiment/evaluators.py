@@ -194,15 +194,15 @@ class DatasetEvaluator(GuardedEvaluator):
         network = compile_network(genome)
         rng = generator(self.seed, stream, generation, index if leg.index is None else leg.index)
         place = self._place(network, stream, generation, index)
-        shared = shared.share(place)
+        epochs = shared.epochs_of(place)
         limit = self._limit(place) if stream is Stream.LEARNING else None
         is_kept = stream is Stream.LEARNING and self._is_kept(network, limit, generation, index)
-        is_last = leg.stop >= shared.epochs.size
+        is_last = leg.stop >= epochs.size
         memory: dict[str, Any] | None = None
         sample_passes = 0
         learners, losses, accuracies = [], [], []
         for _ in range(self.num_trials):
-            learner = self.start(network, rng, shared.epochs.size)
+            learner = self.start(network, rng, epochs.size)
             count = int(np.count_nonzero(~network.from_bias))
             size = count if limit is None else min(limit, count)
             optimization = self._optimization(size, leg.decay_factor)
@@ -210,7 +210,7 @@ class DatasetEvaluator(GuardedEvaluator):
                 optimization = self._drawn(optimization, generation, rng)
             learner.optimization = optimization
             give_moments(learner, genome, leg.moments)
-            course = Course(learner, shared.batches, shared.epochs, self._pruning(limit, shared))
+            course = Course(learner, shared.batches, epochs, self._pruning(limit, shared))
             if leg.memory is not None:
                 course.recall(leg.memory)
             if not is_kept:
@@ -218,7 +218,7 @@ class DatasetEvaluator(GuardedEvaluator):
             sample_passes += course.num_samples * self.rule.passes_a_step
             loss, accuracy = self._score(learner, shared, None if is_kept else course.history)
             if not np.isfinite(learner.weights).all() or not math.isfinite(loss):
-                num_saved = shared.epochs.size - course.num_done
+                num_saved = epochs.size - course.num_done
                 seconds = time.perf_counter() - started
                 return Evaluation.failed(DIVERGED, seconds, num_saved=num_saved, sample_passes=sample_passes)
             memory = None if is_last else course.memory()

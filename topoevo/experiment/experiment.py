@@ -22,7 +22,7 @@ from topoevo.experiment.data import check_origin, check_task, origin_of
 from topoevo.experiment.evolving import first_generation, objectives_of, reproduction_of
 from topoevo.experiment.founder import Founder
 from topoevo.experiment.front import Front, FrontKeeper
-from topoevo.experiment.idle import skipped_operators
+from topoevo.experiment.idle import epochs_of_sizes, shared_copies, skipped_operators
 from topoevo.experiment.interruption import Interrupted, StopRequest
 from topoevo.experiment.journal import delete_journals
 from topoevo.experiment.judging import judging_of
@@ -216,8 +216,9 @@ class Experiment:
             for observer in self.observers:
                 observer.on_start(self)
             self._write_checkpoint()
-            for words in skipped_operators(self.params):
-                self._appraiser.say(words)
+            for tell in (skipped_operators, epochs_of_sizes, shared_copies):
+                for words in tell(self.params):
+                    self._appraiser.say(words)
             self._appraiser.prepare()
             self._stop.check()
             with Workers.from_params(self.params, self._appraiser.say) as workers:

@@ -154,6 +154,40 @@ def skipped_operators(settings: Params) -> list[str]:
     return [f"skipping {', '.join(names)}: led by what learning saw, and there is nothing of it with {reason}"]
 
 
+def shared_copies(settings: Params) -> list[str]:
+    """Return which sizes of networks have distorted copies only since larger ones do, in words for the user.
+
+    Parameters
+    ----------
+    settings
+        Values that are legal together.
+    """
+    small = [size for size in settings.front_connections or () if size < settings.distorted_from]
+    if not small or not settings.copies_for_size:
+        return []
+    return [
+        f"networks of {', '.join(map(str, small))} connections learn from distorted copies, as larger ones do, though"
+        f" distorted_from is {settings.distorted_from}; --max_connections evolves them alone, without"
+    ]
+
+
+def epochs_of_sizes(settings: Params) -> list[str]:
+    """Return how long children of each size of networks learn, in words for the user, where that differs.
+
+    Parameters
+    ----------
+    settings
+        Values that are legal together.
+    """
+    sizes: dict[int, list[str]] = {}
+    for size in settings.front_connections or ():
+        sizes.setdefault(settings.epochs_for(size), []).append(f"{size}")
+    if len(sizes) < 2:
+        return []
+    parts = [f"{epochs} at {', '.join(those)} connections" for epochs, those in sizes.items()]
+    return [f"epochs of children: {'; '.join(parts)}"]
+
+
 def idle_with_targets(settings: Settings, task: Task) -> list[str]:
     """Return what has no effect with the targets of a task, in words for the user; known when it is loaded.
 

@@ -31,7 +31,7 @@ from topoevo.seeds import Stream
 from topoevo.variation.evidence import EVIDENCE_DTYPES, Evidence
 
 FORMAT = "topoevo-journal"
-VERSION = 4
+VERSION = 5
 #: Evaluations are on the disk about this long after they are finished; shorter generations never get there.
 SECONDS_BETWEEN_WRITES = 1.0
 #: Letters that a line may have for every connection gene (weights, evidence and moments have 106) and node gene, and

@@ -320,8 +320,8 @@ class Settings(BaseModel):
     )
     distorted_from: int = _task(
         0,
-        "number of connections from which on, if they may have as many, networks learn from distorted copies; smaller"
-        " ones learn little by heart",
+        "size (max_connections, or the largest of front_connections) from which on there are distorted copies; smaller"
+        " networks learn little by heart",
         ge=0,
     )
     target_column: Text | None = _task(None, "name or position of the target in a table; the last column if not given")
@@ -404,10 +404,6 @@ class Settings(BaseModel):
         """Largest number of connections that networks may end with, if there is a limit."""
         return max(self.front_connections) if self.front_connections else self.max_connections
 
-    def size_of(self, num_connections: int) -> int | None:
-        """Return for which of the largest numbers of connections a network of so many was evolved."""
-        return next((size for size in self.front_connections or () if size >= num_connections), self.largest_size)
-
     @property
     def epochs_of_children(self) -> int:
         """Number of epochs in a generation after the first one; of several sizes of networks that of the smallest."""
@@ -420,13 +416,10 @@ class Settings(BaseModel):
         return max(1, min(self.num_epochs, self.max_connection_epochs // size))
 
     @property
-    def most_copies(self) -> int:
-        """Number of distorted copies that the largest networks learn from."""
-        return self.copies_for(self.largest_size)
-
-    def copies_for(self, size: int | None) -> int:
-        """Return how many distorted copies networks of a size learn from: none if too small, or if nothing learns."""
-        too_small = self.evolves and size is not None and size < self.distorted_from
+    def copies_for_size(self) -> int:
+        """Number of distorted copies that networks learn from: none where they are too small, or learn nothing."""
+        size = self.largest_size if self.evolves else None
+        too_small = size is not None and size < self.distorted_from
         return 0 if too_small or self.is_weight_agnostic else self.distorted_copies
 
     @property

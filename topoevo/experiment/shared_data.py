@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -23,22 +23,6 @@ from topoevo.tasks.task import Samples, Task
 _AT_ONCE = 1024
 
 
-@dataclass(frozen=True)
-class Share:
-    """What networks of one size have of what everyone learns from.
-
-    Parameters
-    ----------
-    num_epochs
-        The first ones.
-    has_copies
-        Whether distorted copies are among it.
-    """
-
-    num_epochs: int
-    has_copies: bool
-
-
 @dataclass(frozen=True, eq=False)
 class SharedData:
     """What everyone in a generation is compared on.
@@ -56,16 +40,14 @@ class SharedData:
         Samples a minibatch.
     epochs
         Order of the minibatches in every epoch, int32 [num_epochs, num_batches].
+    epochs_by_size
+        The same for networks of each of several sizes, ascending; nothing if it is the same for all.
     probe
         Training samples that networks are looked at with after learning, int32 [num_probed].
     held_out
         Samples that are never learned from; None if there are none.
     num_parts
         Parts of the order, each an epoch's samples: a sample and its distorted copies are as many as there are parts.
-    shares
-        What networks of each size learn from, ascending; nothing if all have all of it.
-    originals
-        The same without distorted copies, where a share has none.
     """
 
     samples: Samples
@@ -75,39 +57,22 @@ class SharedData:
     probe: NDArray[np.int32]
     held_out: Samples | None = None
     num_parts: int = 1
-    shares: tuple[Share, ...] = ()
-    originals: SharedData | None = None
+    epochs_by_size: tuple[NDArray[np.int32], ...] = ()
 
-    def share(self, place: int) -> SharedData:
-        """Return what networks of one size learn from; layouts are made once for all of them.
+    def epochs_of(self, place: int) -> NDArray[np.int32]:
+        """Return the order of the minibatches for networks of one size, int32 [num_epochs, num_batches].
 
         Parameters
         ----------
         place
             Of the size among all, or any number where all have the same.
         """
-        return self._shared_out[self.shares[place]] if self.shares else self
-
-    @cached_property
-    def _shared_out(self) -> dict[Share, SharedData]:
-        """What each share comes to."""
-        return {one: self._of(one) for one in self.shares}
-
-    def _of(self, share: Share) -> SharedData:
-        """What one share comes to."""
-        if not share.has_copies and self.originals is not None:
-            return self.originals._of(share)
-        part = replace(self, epochs=self.epochs[: share.num_epochs], shares=(), originals=None)
-        part.__dict__.update(batches=self.batches, probed=self.probed)
-        if self.held_out is not None:
-            part.__dict__.update(held_out_batches=self.held_out_batches)
-        return part
+        return self.epochs_by_size[place] if self.epochs_by_size else self.epochs
 
     @property
     def num_steps(self) -> tuple[int, ...]:
         """Steps of a whole training of networks of each size; one number where all have the same."""
-        num_epochs = [share.num_epochs for share in self.shares] or [len(self.epochs)]
-        return tuple(one * self.epochs.shape[1] for one in num_epochs)
+        return tuple(one.size for one in self.epochs_by_size or (self.epochs,))
 
     @cached_property
     def batches(self) -> Batches:
@@ -133,7 +98,6 @@ class SharedData:
         self.batches, self.probed  # noqa: B018 - cached
         if self.held_out is not None:
             self.held_out_batches  # noqa: B018 - cached
-        self._shared_out  # noqa: B018 - cached
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SharedData, tuple(getattr(self, field.name) for field in fields(self))
@@ -148,7 +112,7 @@ class TaskData:
     task
         The samples.
     batch_size, num_epochs
-        Of training.
+        Of training; with several sizes of networks the epochs of the smallest ones.
     batch_size_eval
         Samples that are scored at once.
     seed
@@ -163,8 +127,8 @@ class TaskData:
         Whether the samples held out make rewards.
     ends_with_all
         Whether the final training has the samples held out, too.
-    shares
-        What networks of each size have in a generation after the first, ascending; nothing if all have the same.
+    epochs_by_size
+        Of networks of each of several sizes, ascending, in a generation after the first; nothing if all have the same.
     """
 
     task: Task
@@ -177,7 +141,7 @@ class TaskData:
     initial_epochs: int | None = None
     rewards_held_out: bool = False
     ends_with_all: bool = False
-    shares: tuple[Share, ...] = ()
+    epochs_by_size: tuple[int, ...] = ()
     _laid_out: dict[str, Batches] = field(default_factory=dict, init=False)
 
     @staticmethod
@@ -194,9 +158,7 @@ class TaskData:
             params.initial_epochs if params.initial_epochs is not None else params.num_epochs,
             params.rewards_held_out,
             params.final_samples == "all",
-            tuple(
-                Share(params.epochs_for(size), params.copies_for(size) > 0) for size in params.front_connections or ()
-            ),
+            tuple(map(params.epochs_for, params.front_connections or ())),
         )
 
     def shared(self, stream: Stream, generation: int, *, num_epochs: int | None = None) -> SharedData:
@@ -215,45 +177,38 @@ class TaskData:
             Of the final training, over all training samples, and those held out if they belong to it; None stands for
             the epochs and samples that the settings have for a generation.
         """
-        is_final = num_epochs is not None
         rng = generator(self.seed, stream, generation)
         samples = self.task.learned if num_epochs is None or not self.ends_with_all else self._all_but_test
         num_parts = 1 + self.task.num_copies
         in_part = len(samples) // num_parts
         order = np.arange(len(samples), dtype=np.int32)
         num_samples = None
+        by_size: tuple[int, ...] = ()
         if num_epochs is None:
-            num_epochs, num_samples = self.num_epochs, self.num_samples
+            num_epochs, num_samples, by_size = self.num_epochs, self.num_samples, self.epochs_by_size
             if generation == 0 and self.initial_epochs is not None:
-                num_epochs = self.initial_epochs
+                num_epochs, by_size = self.initial_epochs, ()
         if self.shuffle:
             order = rng.permutation(order)
-        else:
+        elif num_samples is not None:
             # Those copies come first that the generation before has not come to.
-            before = generation * (num_epochs if num_samples is None else 1)
-            order = np.roll(order, -in_part * (before % num_parts))
+            order = np.roll(order, -in_part * (generation % num_parts))
         if num_samples is not None:
             order, num_parts = order[:num_samples], 1
         num_batches = -(-(len(order) // num_parts) // self.batch_size)
         epochs = np.tile(np.arange(num_batches, dtype=np.int32), (num_epochs, 1))
         if self.shuffle:
             epochs = rng.permuted(epochs, axis=1)
-        epochs += (np.arange(num_epochs, dtype=np.int32) % num_parts * num_batches)[:, None]
-        held_out = self.task.validation if self.rewards_held_out else None
-        shares = self.shares
-        if is_final or generation == 0:
-            shares = tuple(replace(share, num_epochs=num_epochs) for share in shares)
-        if set(shares) <= {Share(num_epochs, self.task.num_copies > 0)}:
-            shares = ()
-        originals = None
-        if self.task.num_copies and not all(share.has_copies for share in shares):
-            originals = self._without_copies.shared(stream, generation, num_epochs=num_epochs if is_final else None)
-        return SharedData(samples, order, self.batch_size, epochs, self._probe, held_out, num_parts, shares, originals)
 
-    @cached_property
-    def _without_copies(self) -> TaskData:
-        """The data for networks that learn from originals alone."""
-        return replace(self, task=self.task.without_copies(), shares=())
+        def first(number: int) -> NDArray[np.int32]:
+            """So many epochs, each with its part of the samples; without shuffling they go on where the last ended."""
+            before = 0 if self.shuffle else generation * number
+            parts = np.arange(before, before + number, dtype=np.int32) % num_parts
+            return np.add(epochs[:number], (parts * num_batches)[:, None], dtype=np.int32)
+
+        held_out = self.task.validation if self.rewards_held_out else None
+        found = tuple(first(number) for number in by_size) if set(by_size) - {num_epochs} else ()
+        return SharedData(samples, order, self.batch_size, first(num_epochs), self._probe, held_out, num_parts, found)
 
     @cached_property
     def _all_but_test(self) -> Samples:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
 from topoevo import __version__
-from topoevo.experiment.data import environment_settings_of, learned_from
+from topoevo.experiment.data import environment_settings_of
 from topoevo.experiment.learning_facts import learning_facts
 from topoevo.reporting.network_file import decimals
 
@@ -118,7 +118,7 @@ def _facts(
     """Everything that is known of a network beside its genes, as JSON."""
     genome = individual.genome
     return {
-        **task_facts(*learned_from(params, task, genome.complexity.connections)),
+        **task_facts(params, task),
         **_learning_facts(params, decay_factor),
         "complexity": {
             "connections": genome.complexity.connections,

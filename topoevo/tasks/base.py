@@ -20,7 +20,7 @@ from topoevo.seeds import Stream, generator
 from topoevo.tasks.distortion import VERSION as DISTORTION_VERSION
 from topoevo.tasks.scaling import SCALINGS, apply_scaling, fit_scaling
 from topoevo.tasks.splits import hold_out
-from topoevo.tasks.task import AUGMENTATION, Kind, Samples, Score, Task
+from topoevo.tasks.task import Kind, Samples, Score, Task
 
 __all__ = [
     "DATASETS",
@@ -37,6 +37,8 @@ __all__ = [
 
 Progress = Callable[[str], None]
 
+#: Name in the provenance of what belongs to distorted copies.
+AUGMENTATION = "augmentation"
 #: Most distorted copies of an image, and how strong a distortion may be.
 MOST_COPIES, LARGEST_DISTORTION = 20, 10.0
 #: Data sets without a test set of their own are split with this seed, so that runs of different seeds are comparable.

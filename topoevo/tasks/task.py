@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +12,6 @@ from topoevo.tasks.scaling import apply_scaling
 
 Kind = Literal["classification", "regression"]
 Loss = Literal["cross_entropy", "mean_squared_error", "class_squared_error"]
-
-#: Name in the provenance of what belongs to distorted copies.
-AUGMENTATION = "augmentation"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,11 +116,6 @@ class Task:
     def num_copies(self) -> int:
         """Number of distorted copies of each training sample."""
         return len(self.learned) // max(len(self.train), 1) - 1
-
-    def without_copies(self) -> Task:
-        """Return the same task without distorted copies; its samples are those of this one, not copied."""
-        provenance = {name: value for name, value in self.provenance.items() if name != AUGMENTATION}
-        return replace(self, augmented=None, provenance=provenance) if self.num_copies else self
 
     @property
     def num_inputs(self) -> int:
