@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import log
+from math import inf, log
 from typing import TYPE_CHECKING, Any
 
 from topoevo.reporting.curve_picture import spread_apart
@@ -19,6 +19,8 @@ _DOTS_PER_INCH = 144
 _INCHES = (7.2, 4.2)
 #: Smallest distance of two labels of the axis of connections, as a part of it.
 _APART = 0.075
+#: Room beside the first and the last size, as a factor.
+_MARGIN = 1.12
 
 
 def picture_of(front: Front, *, title: str, subtitle: str) -> dict[str, bytes]:
@@ -66,34 +68,41 @@ def _draw_lines(axes: Axes, front: Front, is_regression: bool, names: Mapping[st
     shown = _labeled(sizes)
     axes.set_xticks(shown, [str(size) for size in shown])
     axes.minorticks_off()
-    axes.set_xlim(min(sizes) / 1.12, max(sizes) * 1.12)
+    axes.set_xlim(min(sizes) / _MARGIN, max(sizes) * _MARGIN)
     ends = []
-    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+    found: dict[str, dict[int, float]] = {}
     for part, color, style in (("validation", NEGATIVE, "--"), ("train", FAINT, ":"), ("test", POSITIVE, "-")):
         errors = [_error(getattr(one, part), is_regression) for one in networks]
-        known = [(size, error) for size, error in zip(sizes, errors, strict=True) if error is not None]
+        known = {size: error for size, error in zip(sizes, errors, strict=True) if error is not None}
         if not known:
             continue
-        line = axes.plot(*zip(*known, strict=True), style, color=color, marker="o", markersize=4.5, linewidth=1.6)
+        found[part] = known
+        line = axes.plot(
+            list(known), list(known.values()), style, color=color, marker="o", markersize=4.5, linewidth=1.6
+        )
         line[0].set_clip_on(False)
-        ends.append((known[-1][1], names.get(part, part), color))
-        if part == "test":
-            for size, error in known:
-                words = f"{error:.3g}" if is_regression else f"{error:.1f}"
-                # To the right, where no line falls steeply; the name of the line follows the last one.
-                place: dict[str, Any] = {"xytext": (4, 6), "ha": "left"}
-                if size == known[-1][0]:
-                    place = {"xytext": (0, 7), "ha": "center"}
-                axes.annotate(
-                    words,
-                    (size, error),
-                    textcoords="offset points",
-                    fontsize=8.5,
-                    color=color,
-                    **place,
-                    bbox=ground,
-                )
+        ends.append((list(known.values())[-1], names.get(part, part), color))
     _name_lines(axes, ends)
+    for size, error in found.get("test", {}).items():
+        others = [errors[size] for part, errors in found.items() if part != "test" and size in errors]
+        words = f"{error:.3g}" if is_regression else f"{error:.1f}"
+        _label(axes, size, error, words, above=error > max(others, default=-inf))
+
+
+def _label(axes: Axes, size: int, error: float, words: str, *, above: bool) -> None:
+    """Write an error where no line goes that falls to the right: above right of its point, or below left of it."""
+    # Below is room above the axis alone.
+    if above or error < 0.08 * axes.get_ylim()[1]:
+        place: dict[str, Any] = {"xytext": (4, 6), "ha": "left"}
+        if size == round(axes.get_xlim()[1] / _MARGIN):
+            # The name of the line follows.
+            place = {"xytext": (0, 7), "ha": "center"}
+    else:
+        place = {"xytext": (-3, -5), "ha": "right", "va": "top"}
+        if size == round(axes.get_xlim()[0] * _MARGIN):
+            place = {"xytext": (0, -7), "ha": "center", "va": "top"}
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+    axes.annotate(words, (size, error), textcoords="offset points", fontsize=8.5, color=POSITIVE, bbox=ground, **place)
 
 
 def _name_lines(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
