@@ -202,7 +202,7 @@ class TaskData:
 
         def first(number: int) -> NDArray[np.int32]:
             """So many epochs, each with its part of the samples; without shuffling they go on where the last ended."""
-            before = 0 if self.shuffle else generation * number
+            before = 0 if self.shuffle else generation * number % num_parts
             parts = np.arange(before, before + number, dtype=np.int32) % num_parts
             return np.add(epochs[:number], (parts * num_batches)[:, None], dtype=np.int32)
 
