@@ -36,6 +36,8 @@ def test_a_flag_that_is_not_given_changes_nothing() -> None:
         ("--lr 1e-3", {"lr": 0.001}),
         ("--lr=.5", {"lr": 0.5}),
         ("--lr -1e-3", {"lr": -0.001}),
+        ("--front_connections -5 10", {"front_connections": [-5, 10]}),
+        ("--final_decay_factors 1 -.5", {"final_decay_factors": [1, -0.5]}),
         ("--num_workers -1", {"num_workers": -1}),
         ("--bias", {"bias": True}),
         ("--bias true --inherit_weights False", {"bias": True, "inherit_weights": False}),

@@ -130,7 +130,7 @@ def test_everything_lies_inside_the_picture(genome):
 def test_long_input_names_do_not_move_the_picture(tmp_path, genome):
     names = [f"the {number}. of many long names" for number in range(6)]
     scene = make_scene(genome, input_names=names, output_names=["cat", "dog", "malignant"])
-    picture_graphviz.draw(scene, [tmp_path / "n.svg"])
+    picture_graphviz.draw(scene, tmp_path / "n.svg")
     root = ElementTree.parse(tmp_path / "n.svg").getroot()
     found = sorted(float(one.attrib["cx"]) for one in root.iter() if one.tag.endswith("ellipse"))
     np.testing.assert_allclose(found, sorted(circle.x for circle in scene.circles), atol=0.1)
@@ -145,6 +145,14 @@ def test_odd_genomes_are_drawn(tmp_path, engine):
     for number, genome in enumerate((single, empty, wide, zero)):
         draw_network(genome, tmp_path / f"{number}.svg", tmp_path / f"{number}.png", title="odd")
         assert (tmp_path / f"{number}.png").stat().st_size > 1000
+
+
+def test_a_file_that_cannot_be_written_costs_the_others_nothing(tmp_path, genome):
+    gone = tmp_path / "no such folder" / "n.svg"
+    with pytest.raises(OSError, match="no such folder") as caught:
+        draw_network(genome, gone, tmp_path / "n.png")
+    assert caught.value.filename == str(gone)
+    assert [path.name for path in tmp_path.iterdir()] == ["n.png"]
 
 
 @needs_dot

@@ -244,3 +244,27 @@ def test_a_picture_that_fails_stops_no_run(script, monkeypatch):
     script(observers_of(run), params=params).run(2)
     assert json.loads(run.result.read_text())["status"] == "finished"
     assert "no picture of the champion: ZeroDivisionError" in run.log.read_text()
+
+
+def test_a_picture_that_cannot_be_written_is_told_once_and_tried_again(script, monkeypatch):
+    params = make_params(out_dir="run")
+    run = RunDirectory.create(params)
+    warnings, tries = [], []
+
+    def refuse(scene, file):
+        tries.append(file.suffix)
+        if file.suffix == ".png" and tries.count(".png") < 3:
+            raise OSError(28, "No space left on device")
+        file.write_text("a picture")
+
+    monkeypatch.setattr("topoevo.reporting.picture_graphviz.is_installed", lambda: False)
+    monkeypatch.setattr("topoevo.reporting.picture_matplotlib.draw", refuse)
+    monkeypatch.setattr("topoevo.reporting.files._SECONDS_BETWEEN_PICTURES", 0.0)
+    monkeypatch.setattr("topoevo.reporting.files._PICTURE_RATIO", 1e9)
+    files = FilesObserver(run, warn=warnings.append)
+    script([files, ResultObserver(run, log=files.log)], params=params).run(4)
+    assert len(warnings) == 1
+    assert "champion.png cannot be written: No space left on device; free some space" in warnings[0]
+    assert warnings[0] in run.log.read_text()
+    assert run.picture_svg.read_text() == run.picture_png.read_text() == "a picture"
+    assert tries[:6] == [".svg", ".png"] * 3

@@ -87,9 +87,24 @@ def test_a_longer_training_is_the_one_that_was_never_stopped(shared_run, program
     for words, expected in (
         (("--num_epochs", 4), "has finished its 4 epochs; add --num_epochs 8"),
         (("--num_generations", 4), "--num_generations: cannot change"),
+        (("--num_epoch", 4), "--num_epoch: there is no such setting; did you mean 'num_epochs'?"),
     ):
         assert expected in programs.topoevo("resume", "r", *words, expect=2).err
     assert everything_below(programs.folder) == before
+
+
+def test_without_a_checkpoint_the_way_back_to_the_beginning_is_told(programs):
+    programs.wlnn(*SHORT, "--num_epochs", 1, "--out_dir", "r")
+    checkpoints = list((programs.folder / "r" / "checkpoint").glob("*.npz"))
+    for checkpoint in checkpoints:
+        checkpoint.write_bytes(b"not whole")
+    again = "to repeat it from its beginning: topoevo wlnn r/params.yaml --out_dir ANOTHER_FOLDER"
+    assert again in programs.topoevo("resume", "r", "--num_epochs", 2, expect=2).err
+    for checkpoint in checkpoints:
+        checkpoint.unlink()
+    assert again in programs.topoevo("resume", "r", "--num_epochs", 2, expect=2).err
+    programs.topoevo("wlnn", "r/params.yaml", "--out_dir", "another")
+    assert (programs.folder / "another" / "champion.json").is_file()
 
 
 def test_the_length_of_a_falling_learning_rate_cannot_change(programs):

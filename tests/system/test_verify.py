@@ -109,6 +109,22 @@ def test_what_differs_is_named(capsys):
     assert "processor: an abacus when the run began" in done.out and "scipy" not in done.out
 
 
+@pytest.mark.parametrize("words", [("wlnn", *EVOLUTION), TRAINING])
+def test_a_row_that_is_missing_accuses_nobody(capsys, words):
+    start(*words, *(() if words != TRAINING else ("--num_epochs", "4")))
+    unit, first = ("generation", 0) if words != TRAINING else ("epoch", 1)
+    change(1, unit, "torn")
+    done, rows = verify(capsys, "--generations", 3)
+    assert [row[0] for row in rows[:2]] == [str(first), str(first + 2)]
+    assert {row[-1] for row in rows} == {"same"}
+    assert f"warning: there is no record of {unit} {first + 1}, so it is repeated without being compared" in done.out
+    # A row that was changed is found behind the gap, too.
+    change(2, "digest", "0" * 16)
+    done, rows = verify(capsys, "--generations", 4, expect=1)
+    assert [(row[0], row[-1]) for row in rows[:2]] == [(str(first), "same"), (str(first + 2), "differs")]
+    assert f"{unit} {first + 2} is the first that differs" in done.out
+
+
 def test_settings_that_were_changed_are_told(capsys):
     start(*RUNS["trained"])
     params = Path("run/params.yaml")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topoevo.commands.loading import check_module, check_scheduler, cluster_problems
 from topoevo.commands.signals import exit_code, stopped_by_signals
-from topoevo.errors import CheckpointError, ParamsError, TopoevoError
+from topoevo.errors import CheckpointError, ParamsError, TopoevoError, did_you_mean
 from topoevo.experiment.data import (
     check_origin,
     check_task,
@@ -19,6 +20,7 @@ from topoevo.experiment.data import (
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.idle import find_idle, idle_with_targets
 from topoevo.experiment.params import Params, load_params
+from topoevo.foreign_files import plain
 from topoevo.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -217,11 +219,13 @@ def _last_checkpoint(
     if not any(directory.checkpoint.glob("*.npz")) and not directory.metrics.exists():
         notices.append("the run was stopped before its first checkpoint: beginning anew")
         return None
-    last: Checkpoint | TrainingCheckpoint
-    if params.evolves:
-        last = Checkpoint.read_last(directory.checkpoint, on_damaged=notices.append)
-    else:
-        last = TrainingCheckpoint.read_last(directory.checkpoint, on_damaged=notices.append)
+    kind: type[Checkpoint] | type[TrainingCheckpoint] = Checkpoint if params.evolves else TrainingCheckpoint
+    try:
+        last = kind.read_last(directory.checkpoint, on_damaged=notices.append)
+    except CheckpointError as error:
+        family = "wann" if params.is_weight_agnostic else "wlnn"
+        again = f"topoevo {family} {shlex.quote(str(directory.params))} --out_dir ANOTHER_FOLDER"
+        raise CheckpointError(f"{error}; to repeat it from its beginning: {again}") from error
     if last.num_done == 0:
         unit = "generation" if params.evolves else "epoch"
         notices.append(f"the run was stopped before the end of its first {unit}")
@@ -255,7 +259,7 @@ def _made(
 
 def _check_resumable(before: Params, changed: list[str]) -> None:
     """Refuse to go on with settings that make another experiment of the run."""
-    allowed = resumable_settings(before)
+    allowed, known = resumable_settings(before), Params.model_fields
     problems = []
     for name in changed:
         if name == "num_epochs" and not before.evolves and name not in allowed:
@@ -263,6 +267,8 @@ def _check_resumable(before: Params, changed: list[str]) -> None:
             if before.lr_schedule == "constant":
                 why = f"weight_averaging {before.weight_averaging:g}, since what is averaged depends on it"
             problems.append(f"--num_epochs: cannot change when a run goes on with {why}")
+        elif name not in known:
+            problems.append(f"--{plain(name)}: there is no such setting{did_you_mean(name, known)}")
         elif name not in allowed:
             problems.append(
                 f"--{name}: cannot change when a run goes on; start a new run, or change only {', '.join(allowed)}"

@@ -118,7 +118,8 @@ def _joined(words: Sequence[str], settings: Mapping[str, Setting]) -> list[str]:
     joined: list[str] = []
     for word in words:
         one = settings.get(joined[-1][2:]) if joined and joined[-1].startswith("--") else None
-        if one is not None and one.base in (int, float) and word[:1] == "-" and resolve_scalar(word) != word:
+        is_number = one is not None and one.base in (int, float) and not one.is_list
+        if is_number and word[:1] == "-" and resolve_scalar(word) != word:
             joined[-1] += f"={word}"  # a negative number is no flag
             continue
         if one is not None and one.base is bool and _is_params_file(word):

@@ -92,15 +92,22 @@ class Verification:
     def from_seed(self, founder: Founder | None, most: int) -> Iterator[Comparison]:
         """Yield the comparison of each of the first generations or epochs, up to the first that differs.
 
+        Those that are not recorded are repeated all the same, as the others follow from them.
+
         Parameters
         ----------
         founder
             The network that the run began with; None stands for random ones.
         most
-            How many of those that are recorded.
+            How many.
         """
         first = 0 if self._params.evolves else 1
-        numbers = [number for number in range(first, first + most) if number in self._recorded]
+        last = max((number for number in self._recorded if number < first + most), default=first - 1)
+        numbers = range(first, last + 1)
+        gap = next((number for number in numbers if number not in self._recorded), None)
+        if gap is not None:
+            unit = "generation" if self._params.evolves else "epoch"
+            self._say(f"warning: there is no record of {unit} {gap}, so it is repeated without being compared")
         yield from self._compared(numbers, SEED, founder=founder)
 
     def from_checkpoints(self, paths: Sequence[Path]) -> Iterator[Comparison]:
@@ -134,10 +141,12 @@ class Verification:
         founder: Founder | None = None,
         checkpoint: Checkpoint | TrainingCheckpoint | None = None,
     ) -> Iterator[Comparison]:
-        """Repeat consecutive generations or epochs until one differs."""
+        """Repeat consecutive generations or epochs until one differs from what is recorded of it."""
         repeat = self._generations if self._params.evolves else self._epochs
         digests = repeat(numbers, founder, checkpoint)
         for number, digest in zip(numbers, digests, strict=False):
+            if number not in self._recorded:
+                continue
             comparison = Comparison(number, source, self._recorded[number], digest)
             yield comparison
             if not comparison.is_same:

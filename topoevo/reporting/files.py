@@ -199,9 +199,13 @@ class FilesObserver(Observer):
             started = time.monotonic()
             try:
                 draw_champion(champion, self._watched.task, self.run.picture_svg, self.run.picture_png)
+                self._drawn = replace(champion)
+            except OSError as error:
+                with self._trying(Path(error.filename or self.run.picture_svg)):
+                    raise
             except Exception as error:
                 self.log(f"no picture of the champion: {type(error).__name__}: {error}")
-            self._drawn = replace(champion)
+                self._drawn = replace(champion)
             seconds = time.monotonic() - started
             self._next_picture = time.monotonic() + max(_SECONDS_BETWEEN_PICTURES, seconds / _PICTURE_RATIO)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from topoevo.reporting.picture_scene import Scene
@@ -19,8 +18,8 @@ def is_installed() -> bool:
     return shutil.which("dot") is not None
 
 
-def draw(scene: Scene, files: Sequence[Path]) -> None:
-    """Write files whose endings are ``.svg`` or ``.png``.
+def draw(scene: Scene, file: Path) -> None:
+    """Write a file whose ending is ``.svg`` or ``.png``.
 
     Raises
     ------
@@ -32,13 +31,11 @@ def draw(scene: Scene, files: Sequence[Path]) -> None:
     Places and curves are given (engine ``neato -n2``): the layout of ``dot`` itself takes minutes for a thousand
     connections.
     """
-    text = source(scene).encode()
-    for file in files:
-        kind = file.suffix[1:]
-        # Older versions of graphviz cut a vector picture that is asked for in another resolution than 72.
-        dots = 72 if kind == "svg" else _DOTS_PER_INCH
-        command = ["dot", "-Kneato", "-n2", f"-Gdpi={dots}", f"-T{kind}", f"-o{file}"]
-        subprocess.run(command, input=text, capture_output=True, timeout=_SECONDS, check=True)
+    kind = file.suffix[1:]
+    # Older versions of graphviz cut a vector picture that is asked for in another resolution than 72.
+    dots = 72 if kind == "svg" else _DOTS_PER_INCH
+    command = ["dot", "-Kneato", "-n2", f"-Gdpi={dots}", f"-T{kind}", f"-o{file}"]
+    subprocess.run(command, input=source(scene).encode(), capture_output=True, timeout=_SECONDS, check=True)
 
 
 def source(scene: Scene) -> str:

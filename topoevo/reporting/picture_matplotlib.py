@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from topoevo.reporting.picture_scene import Scene
@@ -10,8 +9,8 @@ from topoevo.reporting.picture_scene import Scene
 _DOTS_PER_INCH = 144
 
 
-def draw(scene: Scene, files: Sequence[Path]) -> None:
-    """Write files whose endings are ``.svg`` or ``.png``."""
+def draw(scene: Scene, file: Path) -> None:
+    """Write a file whose ending is ``.svg`` or ``.png``."""
     import matplotlib
     from matplotlib.collections import EllipseCollection, PathCollection
     from matplotlib.colors import to_rgba
@@ -63,7 +62,6 @@ def draw(scene: Scene, files: Sequence[Path]) -> None:
             zorder=4,
         )
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "topoevo"}):
-        for file in files:
-            # A date would make equal pictures different files.
-            metadata = {"Date": None} if file.suffix == ".svg" else None
-            figure.savefig(file, format=file.suffix[1:], dpi=_DOTS_PER_INCH, metadata=metadata)
+        # A date would make equal pictures different files.
+        metadata = {"Date": None} if file.suffix == ".svg" else None
+        figure.savefig(file, format=file.suffix[1:], dpi=_DOTS_PER_INCH, metadata=metadata)

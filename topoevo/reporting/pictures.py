@@ -14,7 +14,7 @@ from topoevo.genome import Genome
 from topoevo.reporting import picture_graphviz, picture_matplotlib
 from topoevo.reporting.lines import count
 from topoevo.reporting.network_file import NetworkFile
-from topoevo.reporting.picture_scene import make_scene
+from topoevo.reporting.picture_scene import Scene, make_scene
 
 if TYPE_CHECKING:
     from topoevo.tasks.environments.environment import Environment
@@ -105,23 +105,34 @@ def draw_network(
     Raises
     ------
     OSError
-        If a file cannot be written.
+        If a file cannot be written; the others are.
 
     Notes
     -----
     Drawn by graphviz where its program ``dot`` is installed, else by matplotlib; the layout is the same.
     """
     scene = make_scene(genome, title=title, subtitle=subtitle, input_names=input_names, output_names=output_names)
-    parts = [path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in files]
+    failed: OSError | None = None
+    for path in files:
+        try:
+            _draw_file(scene, path)
+        except OSError as error:
+            # Of the file that is meant, not of the one beside it that becomes it; and the others are drawn.
+            failed = failed or OSError(error.errno, error.strerror or str(error), str(path))
+    if failed is not None:
+        raise failed
+
+
+def _draw_file(scene: Scene, path: Path) -> None:
+    """Draw a file, and put it in its place when it is whole."""
+    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         try:
             if not picture_graphviz.is_installed():
                 raise FileNotFoundError("dot")
-            picture_graphviz.draw(scene, parts)
+            picture_graphviz.draw(scene, part)
         except (OSError, subprocess.SubprocessError):
-            picture_matplotlib.draw(scene, parts)
-        for part, path in zip(parts, files, strict=True):
-            os.replace(part, path)
+            picture_matplotlib.draw(scene, part)
+        os.replace(part, path)
     finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
