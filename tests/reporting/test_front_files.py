@@ -228,3 +228,17 @@ def test_a_table_of_an_earlier_version_goes_on_with_all_columns(script, tmp_path
     assert [list(row) for row in rows] == [list(COLUMNS)] * 4
     assert [{name: row[name] for name in old} for row in rows[:2]] == before
     assert [row["digest"] for row in rows] == [script([]).record(generation).digest for generation in range(4)]
+
+
+def test_a_picture_that_cannot_be_written_is_told_and_costs_the_other_nothing(watched, genome_of, task, monkeypatch):
+    observer, run, lines = watched(task)
+
+    def refuse(path, content, **_):
+        if path.name == "front.svg":
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    monkeypatch.setattr("topoevo.reporting.front_files.write_atomically", refuse)
+    observer.on_end(ended(make_front(genome_of)))
+    assert lines == [f"warning: {run.front / 'front.svg'} cannot be written: No space left on device; free some space"]
+    assert (run.front / "front.png").is_file() and run.front_table.is_file()

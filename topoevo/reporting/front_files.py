@@ -103,6 +103,13 @@ class FrontObserver(Observer):
         csv.writer(text, lineterminator="\n").writerows(front_columns(front))
         write_atomically(self.run.front_table, text.getvalue(), durable=durable)
 
+    def _write_picture(self, path: Path, content: bytes) -> None:
+        """Write a file of the picture, or say why not."""
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            self._warn(f"warning: {cannot_write(path, error)}")
+
     def _draw(self, front: Front) -> None:
         """Draw the front; a picture that fails is no reason to stop a run."""
         assert self._watched is not None
@@ -114,6 +121,6 @@ class FrontObserver(Observer):
             subtitle = f"{params.num_generations} generations of {params.population_size} networks, seed {params.seed}"
             files = picture_of(front, title=title, subtitle=subtitle)
             for ending, content in files.items():
-                write_atomically(Path(self.run.front / f"front.{ending}"), content)
+                self._write_picture(self.run.front / f"front.{ending}", content)
         except Exception as error:
             self._log(f"no picture of the front: {type(error).__name__}: {error}")
