@@ -163,11 +163,14 @@ def test_what_was_trained_before_an_interruption_is_not_taken_for_a_training_wit
     }
 
 
-def test_a_network_file_goes_on_with_the_decay_of_the_last_training(tmp_path) -> None:
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_network_file_goes_on_with_the_decay_of_the_last_training(tmp_path, share: float) -> None:
     params = params_of(
         final_epochs=2, num_generations=1, weight_decay=2.0, weight_decay_scaling=1.5, final_decay_factors=(0.25,)
     )
     task = load_task_of(params)
+    params = params.model_copy(update={"weight_decay_samples": round(share * len(task.train))})
+    share = params.weight_decay_samples / len(task.train)
     said = Said()
     Experiment(params, task, observers=[said]).run()
     champion = said.outcome.champion
@@ -175,16 +178,17 @@ def test_a_network_file_goes_on_with_the_decay_of_the_last_training(tmp_path) ->
     write_network(path, champion.individual.genome, facts=facts_of(champion, params, task))
     size = champion.individual.genome.complexity.connections
     learner = load_network(path).start_learning()
-    assert learner.optimization.weight_decay == pytest.approx(0.25 * 2.0 * (size / 1000) ** 1.5)
+    assert learner.optimization.weight_decay == pytest.approx(0.25 * share * 2.0 * (size / 1000) ** 1.5)
 
 
 def test_a_final_training_that_fails_is_told_and_changes_nothing() -> None:
-    """With such a decay weights grow without end; what has not learned from validation samples does not say so."""
+    """With such an L2 penalty weights grow without end; who has not seen validation samples does not say so."""
     sizes = {"front_connections": (60, 90), "max_connections": None}
     for settings, num_networks in (({}, 1), (sizes, 2)):
         params = params_of(
             final_epochs=3,
             num_generations=1,
+            optimizer="sgd",
             weight_decay=1.0,
             final_decay_factors=(1e30,),
             final_samples="all",

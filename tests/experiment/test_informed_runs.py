@@ -11,7 +11,6 @@ from topoevo.experiment.evaluators import DIVERGED
 from topoevo.experiment.experiment import Experiment
 from topoevo.experiment.founder import make_founder
 from topoevo.experiment.judging import judging_of
-from topoevo.experiment.params import load_params
 from topoevo.experiment.training import Training
 from topoevo.kernels import load_kernel
 from topoevo.seeds import Stream
@@ -191,34 +190,6 @@ def test_training_prunes_a_first_network_that_is_larger() -> None:
     with pytest.raises(ParamsError, match="must be at most 60"):
         unpruned = params_of(**larger, pruning="none", p_grow_connection=0, p_add_connection=1)
         make_founder(unpruned, task)
-
-
-def test_a_training_without_evolution_has_the_decay_of_its_size() -> None:
-    settings = {"num_generations": 0, "hidden_layers": (8,), "num_epochs": 1}
-    params = load_params(None, {**settings, "dataset": "digits", "optimizer": "adamw", "lr": 0.01})
-    task = load_task_of(params)
-    size = 64 * 8 + 8 * 10
-    decays = {"weight_decay": 3.0, "weight_decay_scaling": 1.5}, {"weight_decay": 3.0 * (size / 1000) ** 1.5}
-    weights = []
-    for decay in decays:
-        said = Said()
-        changed = params.model_copy(update=decay)
-        Training(changed, task, founder=make_founder(changed, task), observers=[said]).run()
-        weights.append(said.outcome.champion.individual.genome.connections["weight"])
-    assert np.allclose(*weights, rtol=1e-5) and np.abs(weights[0]).max() > 0.01
-
-
-@pytest.mark.parametrize(("scaling", "factor"), [(1, 60 / 1000), (1.5, 0.06**1.5)])
-def test_small_networks_may_have_less_decay(scaling: float, factor: float) -> None:
-    genomes, _, _, _, evaluator, shared = evaluated(
-        params_of(weight_decay=0.5, weight_decay_scaling=scaling, lr_spread=1)
-    )
-    plain = evaluated(params_of(weight_decay=0.5 * factor, lr_spread=1))
-    for index, (genome, other) in enumerate(zip(genomes, plain[0], strict=True)):
-        address = {"stream": Stream.LEARNING, "generation": 0, "index": index}
-        assert (
-            evaluator.evaluate(genome, shared, **address).reward == plain[4].evaluate(other, plain[5], **address).reward
-        )
 
 
 @pytest.mark.parametrize(("initial_epochs", "expected"), [(3, [3, 2, 2]), (None, [4, 2, 2])])

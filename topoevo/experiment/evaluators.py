@@ -17,7 +17,14 @@ from topoevo.evolution.islands import Islands
 from topoevo.experiment.evidence import FISHER, Probe, gather
 from topoevo.experiment.failure import GuardedEvaluator
 from topoevo.experiment.inheritance import give_moments, moments_of
-from topoevo.experiment.learning_settings import feedback_seed_of, limits_of, optimization_of
+from topoevo.experiment.learning_settings import (
+    decay_share_of,
+    feedback_seed_of,
+    limits_of,
+    optimization_of,
+    scaled_decay,
+    stable,
+)
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.problem import Leg
@@ -33,8 +40,6 @@ from topoevo.seeds import Stream, generator
 from topoevo.tasks.task import Task
 from topoevo.variation import Evidence
 
-#: Number of connections at which ``weight_decay`` holds as it is, where it depends on that number.
-_DECAY_UNIT = 1000
 #: What is said of a training whose weights or losses are not finite any more.
 DIVERGED = "the loss became infinite or undefined"
 
@@ -70,8 +75,10 @@ class DatasetEvaluator(GuardedEvaluator):
     lr_spread, weight_decay_spread
         Factors up to which the learning rate and the decay of weights are drawn larger or smaller.
     decay_power
-        Power of the number of connections that the decay of weights, which is that of `_DECAY_UNIT` connections, is in
+        Power of the number of connections that the decay of weights, which is that of 1000 connections, is in
         proportion to; 0 leaves it as it is.
+    decay_share
+        What the number of training samples leaves of the decay of weights.
     trains_elites
         Whether those who go on unchanged are trained further.
     islands
@@ -102,6 +109,7 @@ class DatasetEvaluator(GuardedEvaluator):
     lr_spread: float = 1.0
     weight_decay_spread: float = 1.0
     decay_power: float = 0.0
+    decay_share: float = 1.0
     trains_elites: bool = True
     islands: Islands | None = None
     max_connections: tuple[int, ...] | None = None
@@ -116,7 +124,8 @@ class DatasetEvaluator(GuardedEvaluator):
     @staticmethod
     def from_params(params: Params, task: Task) -> DatasetEvaluator:
         """Return the evaluator that the settings describe."""
-        return DatasetEvaluator.with_loss(params, Loss[task.loss.upper()])
+        evaluator = DatasetEvaluator.with_loss(params, Loss[task.loss.upper()])
+        return replace(evaluator, decay_share=decay_share_of(params, len(task.train)))
 
     @staticmethod
     def with_loss(params: Params, loss: Loss) -> DatasetEvaluator:
@@ -208,7 +217,7 @@ class DatasetEvaluator(GuardedEvaluator):
             optimization = self._optimization(size, leg.decay_factor)
             if stream is Stream.LEARNING:
                 optimization = self._drawn(optimization, generation, rng)
-            learner.optimization = optimization
+            learner.optimization = stable(optimization)
             give_moments(learner, genome, leg.moments)
             course = Course(learner, shared.batches, epochs, self._pruning(limit, shared))
             if leg.memory is not None:
@@ -262,7 +271,7 @@ class DatasetEvaluator(GuardedEvaluator):
             network,
             initial_weights(network, self.weight_init, rng),
             kernel=self.kernel,
-            optimization=self._optimization(int(np.count_nonzero(~network.from_bias))),
+            optimization=stable(self._optimization(int(np.count_nonzero(~network.from_bias)))),
             loss=self.loss,
             rng=rng,
             weight_init=self.weight_init,
@@ -272,8 +281,8 @@ class DatasetEvaluator(GuardedEvaluator):
 
     def _optimization(self, num_connections: int, decay_factor: float = 1.0) -> Optimization:
         """The weight update of a training that leads to so many connections."""
-        decay = decay_factor * self.optimization.weight_decay
-        decay *= (num_connections / _DECAY_UNIT) ** self.decay_power
+        decay = decay_factor * self.decay_share * self.optimization.weight_decay
+        decay = scaled_decay(decay, self.decay_power, num_connections)
         return replace(self.optimization, weight_decay=decay)
 
     def _drawn(self, optimization: Optimization, generation: int, rng: np.random.Generator) -> Optimization:

@@ -83,6 +83,7 @@ _OF_LEARNING = (
     "lr_spread",
     "max_connection_epochs",
     "p_initial_second_layer",
+    "weight_decay_samples",
     "weight_decay_scaling",
     "weight_decay_spread",
     "pruning",
@@ -298,7 +299,8 @@ def _idle_in_search(settings: Settings) -> Iterator[Contradiction]:
         without["inherit_optimizer_state"] = f"optimizer {settings.optimizer}{momentum}, which remembers nothing"
     if settings.weight_decay == 0.0:
         without |= dict.fromkeys(
-            ("weight_decay_scaling", "weight_decay_spread", "final_decay_factors"), "weight_decay 0"
+            ("weight_decay_samples", "weight_decay_scaling", "weight_decay_spread", "final_decay_factors"),
+            "weight_decay 0",
         )
     if not settings.final_epochs:
         without["final_decay_factors"] = "final_epochs 0"
@@ -308,7 +310,7 @@ def _idle_in_search(settings: Settings) -> Iterator[Contradiction]:
         without["migration_every"] = "num_islands 1, from which nobody goes"
     if settings.env_name is not None:
         why = f"env_name {settings.env_name}, where all trainings have the same settings"
-        without |= dict.fromkeys((*_OF_TRAININGS, "weight_decay_scaling"), why)
+        without |= dict.fromkeys((*_OF_TRAININGS, "weight_decay_samples", "weight_decay_scaling"), why)
     if not settings.evolves:
         without |= dict.fromkeys(_OF_EVOLUTION, "num_generations 0, where nothing evolves")
         without |= dict.fromkeys(("pruning_stages", "pruning_stop"), "num_generations 0, where nothing is pruned")

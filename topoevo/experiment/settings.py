@@ -222,6 +222,12 @@ class Settings(BaseModel):
         ge=0,
         le=3,
     )
+    weight_decay_samples: int | None = _training(
+        None,
+        "number of training samples above which the weight decay falls in inverse proportion to theirs: the more there"
+        " are, the less a network learns them by heart; null leaves it as it is",
+        ge=1,
+    )
     weight_decay_spread: float = _training(
         1.0, "factor up to which the weight decay of each training is drawn larger or smaller", ge=1, le=10**3
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from topoevo import __version__
 from topoevo.experiment.data import environment_settings_of
 from topoevo.experiment.learning_facts import learning_facts
+from topoevo.experiment.learning_settings import decay_share_of
 from topoevo.reporting.network_file import decimals
 
 if TYPE_CHECKING:
@@ -99,10 +100,12 @@ def task_facts(params: Params, task: Task | Environment) -> dict[str, Any]:
     }
 
 
-def _learning_facts(params: Params, decay_factor: float) -> dict[str, Any]:
+def _learning_facts(params: Params, task: Task | Environment, decay_factor: float) -> dict[str, Any]:
     """How the weights came about."""
     if params.shared_weights is not None:
         return {"shared_weights": list(params.shared_weights)}
+    if params.env_name is None:
+        decay_factor *= decay_share_of(params, len(cast("Task", task).train))
     return {"learning": learning_facts(params, decay_factor=decay_factor)}
 
 
@@ -119,7 +122,7 @@ def _facts(
     genome = individual.genome
     return {
         **task_facts(params, task),
-        **_learning_facts(params, decay_factor),
+        **_learning_facts(params, task, decay_factor),
         "complexity": {
             "connections": genome.complexity.connections,
             "biases": genome.complexity.biases,
