@@ -163,14 +163,18 @@ def test_what_was_trained_before_an_interruption_is_not_taken_for_a_training_wit
     }
 
 
-@pytest.mark.parametrize("share", [1.0, 0.5])
-def test_a_network_file_goes_on_with_the_decay_of_the_last_training(tmp_path, share: float) -> None:
+@pytest.mark.parametrize("num_samples", [10**6, 300])
+def test_a_network_file_goes_on_with_the_decay_of_the_last_training(tmp_path, num_samples: int) -> None:
     params = params_of(
-        final_epochs=2, num_generations=1, weight_decay=2.0, weight_decay_scaling=1.5, final_decay_factors=(0.25,)
+        final_epochs=2,
+        num_generations=1,
+        weight_decay=2.0,
+        weight_decay_scaling=1.5,
+        weight_decay_samples=num_samples,
+        final_decay_factors=(0.25,),
     )
     task = load_task_of(params)
-    params = params.model_copy(update={"weight_decay_samples": round(share * len(task.train))})
-    share = params.weight_decay_samples / len(task.train)
+    ratio = min(num_samples / len(task.train), 1.0)
     said = Said()
     Experiment(params, task, observers=[said]).run()
     champion = said.outcome.champion
@@ -178,7 +182,7 @@ def test_a_network_file_goes_on_with_the_decay_of_the_last_training(tmp_path, sh
     write_network(path, champion.individual.genome, facts=facts_of(champion, params, task))
     size = champion.individual.genome.complexity.connections
     learner = load_network(path).start_learning()
-    assert learner.optimization.weight_decay == pytest.approx(0.25 * share * 2.0 * (size / 1000) ** 1.5)
+    assert learner.optimization.weight_decay == pytest.approx(0.25 * ratio * 2.0 * (size / 1000) ** 1.5)
 
 
 def test_a_final_training_that_fails_is_told_and_changes_nothing() -> None:

@@ -38,6 +38,7 @@ def test_a_flag_that_is_not_given_changes_nothing() -> None:
         ("--lr -1e-3", {"lr": -0.001}),
         ("--front_connections -5 10", {"front_connections": [-5, 10]}),
         ("--final_decay_factors 1 -.5", {"final_decay_factors": [1, -0.5]}),
+        ("--final_decay_factors -1e-3 1 -2.5E2", {"final_decay_factors": [-0.001, 1, -250.0]}),
         ("--num_workers -1", {"num_workers": -1}),
         ("--bias", {"bias": True}),
         ("--bias true --inherit_weights False", {"bias": True, "inherit_weights": False}),

@@ -90,8 +90,8 @@ from topoevo.experiment.training import Training
         ({"migration_every": 3, "num_islands": 2}, []),
         ({"front_connections": (9, 30), "migration_every": 3, "pruning": "fisher"}, []),
         (
-            {"weight_decay_spread": 2.0, "weight_decay_scaling": 1.0},
-            ["weight_decay_scaling", "weight_decay_spread"],
+            {"weight_decay_spread": 2.0, "weight_decay_scaling": 1.0, "weight_decay_samples": 9},
+            ["weight_decay_samples", "weight_decay_scaling", "weight_decay_spread"],
         ),
         ({"weight_decay_spread": 2.0, "weight_decay_scaling": 1.0, "weight_decay": 0.1}, []),
         ({"final_decay_factors": (0.3, 1.0), "weight_decay": 0.1}, ["final_decay_factors"]),
@@ -148,6 +148,7 @@ from topoevo.experiment.training import Training
                 "final_samples": "all",
                 "weight_decay": 0.1,
                 "weight_decay_scaling": 1.0,
+                "weight_decay_samples": 9,
             },
             [
                 "final_samples",
@@ -209,6 +210,7 @@ def test_what_has_no_effect_has_none(family: str) -> None:
         common |= {"validation_ratio": 0.2}
         idle = {"pruning": "fisher", "reward_data": "both", "train_elites": False, "lr": 0.5, "num_epochs": 7}
         idle |= {"optimizer": "adamw", "weight_decay": 1.0, "weight_decay_scaling": 1.0, "weight_decay_spread": 2.0}
+        idle |= {"weight_decay_samples": 9}
         idle |= {"inherit_weights": True, "initial_epochs": 3, "initial_lr": 0.3, "lr_spread": 3.0}
         idle |= {"max_connection_epochs": 100, "racing": 2, "pruning_stages": 3, "label_smoothing": 0.1}
         idle |= {"evaluation_period": "integral", "weight_init": "he"}

@@ -78,6 +78,14 @@ def test_adamw_decays_beside_the_gradient(reference, compiled) -> None:
         assert steps(kernel, adamw, [5]) == pytest.approx([0.98 - 0.1], rel=1e-5)
 
 
+def test_adamw_takes_no_more_than_the_whole_weight(reference, compiled) -> None:
+    for kernel in (reference, compiled):
+        for decay in (10.0, 25.0, 1e30):
+            strong = make_optimization("adamw", lr=0.1, weight_decay=decay)
+            assert steps(kernel, strong, [0, 0]) == [0, 0]
+            assert steps(kernel, strong, [5]) == pytest.approx([-0.1], rel=1e-5)
+
+
 def test_adadelta_by_hand(reference, compiled) -> None:
     for kernel in (reference, compiled):
         adadelta = make_optimization("adadelta", lr=1.0)

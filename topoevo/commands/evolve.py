@@ -19,7 +19,6 @@ from topoevo.experiment.data import (
 )
 from topoevo.experiment.flags import FlagParser, add_flags, parse_flags
 from topoevo.experiment.idle import find_idle, idle_with_targets
-from topoevo.experiment.learning_settings import strong_decay
 from topoevo.experiment.params import Params, load_params
 from topoevo.foreign_files import plain
 from topoevo.tasks.task import Task
@@ -134,7 +133,7 @@ def _prepared(
         task = load_task_of(params, on_progress)
         check_task(params, task)
         if on_progress is not None and isinstance(task, Task):
-            for words in (*idle_with_targets(params, task), *strong_decay(params, len(task.train))):
+            for words in idle_with_targets(params, task):
                 on_progress(words)
         if len(problems) == num_before:
             founder = make_founder(params, task, None if network is None else network.genome)

@@ -18,12 +18,11 @@ from topoevo.experiment.evidence import FISHER, Probe, gather
 from topoevo.experiment.failure import GuardedEvaluator
 from topoevo.experiment.inheritance import give_moments, moments_of
 from topoevo.experiment.learning_settings import (
-    decay_share_of,
+    decay_of,
+    decay_ratio_of,
     feedback_seed_of,
     limits_of,
     optimization_of,
-    scaled_decay,
-    stable,
 )
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
@@ -77,8 +76,8 @@ class DatasetEvaluator(GuardedEvaluator):
     decay_power
         Power of the number of connections that the decay of weights, which is that of 1000 connections, is in
         proportion to; 0 leaves it as it is.
-    decay_share
-        What the number of training samples leaves of the decay of weights.
+    decay_ratio
+        Factor of the decay of weights that the number of training samples makes.
     trains_elites
         Whether those who go on unchanged are trained further.
     islands
@@ -109,7 +108,7 @@ class DatasetEvaluator(GuardedEvaluator):
     lr_spread: float = 1.0
     weight_decay_spread: float = 1.0
     decay_power: float = 0.0
-    decay_share: float = 1.0
+    decay_ratio: float = 1.0
     trains_elites: bool = True
     islands: Islands | None = None
     max_connections: tuple[int, ...] | None = None
@@ -124,11 +123,11 @@ class DatasetEvaluator(GuardedEvaluator):
     @staticmethod
     def from_params(params: Params, task: Task) -> DatasetEvaluator:
         """Return the evaluator that the settings describe."""
-        evaluator = DatasetEvaluator.with_loss(params, Loss[task.loss.upper()])
-        return replace(evaluator, decay_share=decay_share_of(params, len(task.train)))
+        loss = Loss[task.loss.upper()]
+        return DatasetEvaluator.with_loss(params, loss, decay_ratio=decay_ratio_of(params, len(task.train)))
 
     @staticmethod
-    def with_loss(params: Params, loss: Loss) -> DatasetEvaluator:
+    def with_loss(params: Params, loss: Loss, *, decay_ratio: float = 1.0) -> DatasetEvaluator:
         """Return the evaluator that the settings describe, for whatever data has such a loss."""
         rule = LEARNING_RULES[params.learning_rule]
         return DatasetEvaluator(
@@ -146,6 +145,7 @@ class DatasetEvaluator(GuardedEvaluator):
             lr_spread=params.lr_spread,
             weight_decay_spread=params.weight_decay_spread,
             decay_power=params.weight_decay_scaling,
+            decay_ratio=decay_ratio,
             trains_elites=params.train_elites,
             islands=params.islands,
             max_connections=limits_of(params),
@@ -217,7 +217,7 @@ class DatasetEvaluator(GuardedEvaluator):
             optimization = self._optimization(size, leg.decay_factor)
             if stream is Stream.LEARNING:
                 optimization = self._drawn(optimization, generation, rng)
-            learner.optimization = stable(optimization)
+            learner.optimization = optimization
             give_moments(learner, genome, leg.moments)
             course = Course(learner, shared.batches, epochs, self._pruning(limit, shared))
             if leg.memory is not None:
@@ -271,7 +271,7 @@ class DatasetEvaluator(GuardedEvaluator):
             network,
             initial_weights(network, self.weight_init, rng),
             kernel=self.kernel,
-            optimization=stable(self._optimization(int(np.count_nonzero(~network.from_bias)))),
+            optimization=self._optimization(int(np.count_nonzero(~network.from_bias))),
             loss=self.loss,
             rng=rng,
             weight_init=self.weight_init,
@@ -281,8 +281,12 @@ class DatasetEvaluator(GuardedEvaluator):
 
     def _optimization(self, num_connections: int, decay_factor: float = 1.0) -> Optimization:
         """The weight update of a training that leads to so many connections."""
-        decay = decay_factor * self.decay_share * self.optimization.weight_decay
-        decay = scaled_decay(decay, self.decay_power, num_connections)
+        decay = decay_of(
+            decay_factor * self.optimization.weight_decay,
+            ratio=self.decay_ratio,
+            power=self.decay_power,
+            num_connections=num_connections,
+        )
         return replace(self.optimization, weight_decay=decay)
 
     def _drawn(self, optimization: Optimization, generation: int, rng: np.random.Generator) -> Optimization:

@@ -26,6 +26,7 @@ from topoevo.experiment.idle import epochs_of_sizes, shared_copies, skipped_oper
 from topoevo.experiment.interruption import Interrupted, StopRequest
 from topoevo.experiment.journal import delete_journals
 from topoevo.experiment.judging import judging_of
+from topoevo.experiment.learning_settings import excessive_decay
 from topoevo.experiment.params import Params
 from topoevo.experiment.records import (
     Champion,
@@ -218,6 +219,10 @@ class Experiment:
             self._write_checkpoint()
             for tell in (skipped_operators, epochs_of_sizes, shared_copies):
                 for words in tell(self.params):
+                    self._appraiser.say(words)
+            if isinstance(self.task, Task):
+                count, size = len(self.task.train), self.params.largest_size
+                for words in excessive_decay(self.params, num_samples=count, num_connections=size):
                     self._appraiser.say(words)
             self._appraiser.prepare()
             self._stop.check()

@@ -10,6 +10,7 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import NoReturn
 
 from topoevo.errors import ParamsError
@@ -124,7 +125,9 @@ def _joined(words: Sequence[str], settings: Mapping[str, Setting]) -> list[str]:
             continue
         if one is not None and one.base is bool and _is_params_file(word):
             joined[-1] += "=true"  # a flag that stands alone, followed by the parameter file
-        joined.append(word)
+        # In a list, argparse takes negative numbers for flags where they have an exponent.
+        number = resolve_scalar(word) if word[:1] == "-" and word[1:2] != "-" else word
+        joined.append(f"{Decimal(number):f}" if isinstance(number, float) and math.isfinite(number) else word)
     return joined
 
 

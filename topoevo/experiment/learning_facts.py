@@ -79,7 +79,8 @@ def learning_facts(params: Params, *, decay_factor: float = 1.0) -> dict[str, An
     params
         Settings of the run.
     decay_factor
-        Times their weight decay, in the last training of the network.
+        Times their weight decay, in the last training of the network: what the final training chose, and the number of
+        samples made of it.
     """
     rule = LEARNING_RULES[params.learning_rule]
     facts = {name: getattr(params, name) for name in dict.fromkeys((*_SETTINGS, *option_settings(rule).values()))}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from topoevo.experiment.params import Params
 from topoevo.kernels import Optimization
+from topoevo.learning import LEARNING_RULES
 from topoevo.learning.optimizers import make_optimization
 
 #: Number of connections at which ``weight_decay`` holds as it is, where it depends on that number.
 _DECAY_UNIT = 1000
-#: Share of a weight that a step may take away before it is told.
-_STRONG = 0.5
+#: Decay above which there is a warning: it keeps weights below about a tenth.
+_MUCH_DECAY = 10.0
 
 
 def limits_of(params: Params) -> tuple[int, ...] | None:
@@ -37,76 +37,69 @@ def optimization_of(params: Params) -> Optimization:
     )
 
 
-def decay_share_of(params: Params, num_samples: int) -> float:
-    """Return what is left of the weight decay with so many training samples, from above 0 to 1.
+def decay_ratio_of(params: Params, num_samples: int) -> float:
+    """Return the factor of the weight decay that the number of training samples makes, above 0 and at most 1.
 
     Parameters
     ----------
     params
         With ``weight_decay_samples``.
     num_samples
-        Training samples, distorted copies not counted.
+        Training samples, without those of the validation and without distorted copies.
 
     Notes
     -----
-    The prior of the weights stands beside the sum of the samples' losses (Bishop 2006, Pattern recognition and machine
-    learning, eq. 1.67), so that beside their mean it counts one part in their number.
+    In inverse proportion, as the L2 penalty of a given prior stands beside the mean of the samples' losses (Bishop
+    2006, Pattern recognition and machine learning, eq. 1.67). A decoupled decay is no such penalty: Loshchilov & Hutter
+    2019 (appendix B.1) let it fall with the square root. What tables showed is in benchmarks/INFORMED_SEARCH.md.
     """
     limit = params.weight_decay_samples
-    return 1.0 if limit is None else min(1.0, limit / max(num_samples, 1))
+    return 1.0 if limit is None else min(limit, num_samples) / num_samples
 
 
-def decay_of(params: Params, num_samples: int, num_connections: int) -> float:
-    """Return the weight decay in the middle of what a training may draw.
+def decay_of(decay: float, *, ratio: float, power: float, num_connections: int) -> float:
+    """Return the weight decay of a training, in the middle of what it may draw.
+
+    Parameters
+    ----------
+    decay
+        That of the settings.
+    ratio
+        See `decay_ratio_of`.
+    power, num_connections
+        The decay is in proportion to this power of the number of connections that the training leads to, of which
+        1000 have it as it is.
+    """
+    return ratio * decay * math.pow(num_connections / _DECAY_UNIT, power)
+
+
+def excessive_decay(params: Params, *, num_samples: int, num_connections: int | None) -> list[str]:
+    """Return a warning of a weight decay with which networks learn little; usually none.
+
+    The steps of Adam are about as long as the learning rate, so that a decoupled decay λ lets weights grow to about
+    1 / λ, whatever the learning rate is.
 
     Parameters
     ----------
     params
-        With ``weight_decay``, ``weight_decay_samples`` and ``weight_decay_scaling``.
-    num_samples, num_connections
-        Training samples without distorted copies, and connections that the training leads to.
-    """
-    share = decay_share_of(params, num_samples)
-    return scaled_decay(share * params.weight_decay, params.weight_decay_scaling, num_connections)
-
-
-def scaled_decay(decay: float, power: float, num_connections: int) -> float:
-    """Return the weight decay of a network, in proportion to a power of its connections; that of 1000 is as given."""
-    return decay * math.pow(num_connections / _DECAY_UNIT, power)
-
-
-def stable(optimization: Optimization) -> Optimization:
-    """Return a weight update whose decay never takes more than the whole weight.
-
-    A step of decoupled decay takes lr λ w from a weight w (Loshchilov & Hutter 2019, algorithm 2, line 12): above
-    lr λ = 1 it turns weights around, above 2 they grow without end.
-    """
-    if not optimization.decoupled or optimization.lr * optimization.weight_decay <= 1.0:
-        return optimization
-    return replace(optimization, weight_decay=1.0 / optimization.lr)
-
-
-def strong_decay(params: Params, num_samples: int) -> list[str]:
-    """Return what to tell a user about a weight decay that leaves hardly anything to learn; usually nothing.
-
-    Parameters
-    ----------
-    params
-        Settings of the run.
+        Settings of a run.
     num_samples
-        Training samples without distorted copies.
+        See `decay_ratio_of`.
+    num_connections
+        Of the largest networks; None if that is not known.
     """
-    size = params.largest_size
-    if size is None and params.weight_decay_scaling:
+    follows = not params.is_weight_agnostic and LEARNING_RULES[params.learning_rule].follows_gradient
+    power = params.weight_decay_scaling
+    if not follows or not optimization_of(params).decoupled or (num_connections is None and power):
         return []
-    decay = decay_of(params, num_samples, _DECAY_UNIT if size is None else size)
-    if not optimization_of(params).decoupled or params.lr * decay < _STRONG:
+    ratio, size = decay_ratio_of(params, num_samples), num_connections or _DECAY_UNIT
+    decay = decay_of(params.weight_decay, ratio=ratio, power=power, num_connections=size)
+    if decay <= _MUCH_DECAY:
         return []
-    share = min(params.lr * decay, 1.0)
-    where, fewer = (f" at {size} connections", "fewer connections or ") if params.weight_decay_scaling else ("", "")
+    whose = f" of networks with {size} connections" if power else ""
     return [
-        f"the weight decay of {decay:.3g}{where} takes {share:.0%} of every weight at each step, "
-        f"at lr {params.lr:g}, so that networks hardly learn: name {fewer}a smaller weight_decay"
+        f"warning: a weight decay of {decay:.3g}{whose} hardly lets a weight grow above {1.0 / decay:.2g}; "
+        "if they learn too little, try a smaller weight_decay"
     ]
 
 

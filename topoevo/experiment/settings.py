@@ -214,7 +214,11 @@ class Settings(BaseModel):
         "auto", "what is minimized; auto is cross entropy for classes, else the squared error"
     )
     momentum: float = _training(0.0, "share of the last weight change kept by sgd and rmsprop", ge=0, lt=1)
-    weight_decay: float = _training(0.0, "how strongly weights are pulled to zero", ge=0)
+    weight_decay: float = _training(
+        0.0,
+        "how strongly weights are pulled to zero; with adamw times the learning rate, and at most all of a weight",
+        ge=0,
+    )
     weight_decay_scaling: float = _training(
         0.0,
         "power of the number of connections that the weight decay is in proportion to: weight_decay is that of 1000"
@@ -224,9 +228,10 @@ class Settings(BaseModel):
     )
     weight_decay_samples: int | None = _training(
         None,
-        "number of training samples above which the weight decay falls in inverse proportion to theirs: the more there"
-        " are, the less a network learns them by heart; null leaves it as it is",
+        "number of training samples, those of the validation and distorted copies not counted, above which the weight"
+        " decay falls in inverse proportion: the more there are, the less is learned by heart; null leaves it as it is",
         ge=1,
+        le=10**9,
     )
     weight_decay_spread: float = _training(
         1.0, "factor up to which the weight decay of each training is drawn larger or smaller", ge=1, le=10**3

@@ -19,6 +19,7 @@ from topoevo.experiment.data import check_origin, check_task, origin_of
 from topoevo.experiment.evaluators import DIVERGED, DatasetEvaluator, learned_weights
 from topoevo.experiment.founder import Founder, random_networks
 from topoevo.experiment.interruption import Interrupted, StopRequest
+from topoevo.experiment.learning_settings import excessive_decay
 from topoevo.experiment.params import Params
 from topoevo.experiment.preparation import prepare_compiled
 from topoevo.experiment.records import Champion, EpochRecord, Observer, Outcome, TaskScore, announce_end
@@ -187,6 +188,12 @@ class Training:
             for observer in self.observers:
                 observer.on_start(self)
             self._write_checkpoint()
+            for words in excessive_decay(
+                self.params,
+                num_samples=len(self.task.train),
+                num_connections=self._genome.complexity.connections,
+            ):
+                self._say(words)
             self._prepare()
             for epoch in range(self.num_done, self.params.num_epochs):
                 record = self.step(epoch)

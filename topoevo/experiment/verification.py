@@ -99,7 +99,7 @@ class Verification:
         founder
             The network that the run began with; None stands for random ones.
         most
-            How many.
+            How many generations or epochs, from the first one on.
         """
         first = 0 if self._params.evolves else 1
         last = max((number for number in self._recorded if number < first + most), default=first - 1)

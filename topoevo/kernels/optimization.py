@@ -18,7 +18,7 @@ class UpdateRule(IntEnum):
 
     SGD = 0  #: with momentum as in Sutskever et al. 2013, eq. 1-2 (heavy ball, learning rate outside)
     #: Kingma & Ba 2015, algorithm 1. Decoupled decay as in Loshchilov & Hutter 2019, algorithm 2 (AdamW); differs from
-    #: the paper in being multiplied by the learning rate, as torch does.
+    #: the paper in being multiplied by the learning rate, as torch does, and in taking no more than the whole weight.
     ADAM = 1
     ADADELTA = 2  #: Zeiler 2012, algorithm 1
     RMSPROP = 3  #: Tieleman & Hinton 2012, lecture 6.5, with momentum on the scaled gradient as torch has it
@@ -54,7 +54,8 @@ class Optimization:
     weight_decay
         Strength of the pull to zero, per step.
     decoupled
-        Whether the decay acts on the weights times `lr` (AdamW) instead of on the gradient (L2 penalty).
+        Whether the decay acts on the weights times the learning rate (AdamW) instead of on the gradient (L2 penalty).
+        It takes the whole weight at most: more would turn weights around, and twice as much let them grow without end.
     max_grad_norm
         Euclidean norm that a gradient over the plastic edges is scaled down to where it is longer (Pascanu et al.
         2013, algorithm 1); infinity leaves it.

@@ -140,7 +140,7 @@ class ReferenceKernel(Kernel):
             first = o.second_decay * first + (1 - o.second_decay) * step**2
             change = lr * step
         if o.decoupled:
-            change = change + lr * o.weight_decay * w
+            change = change + min(lr * o.weight_decay, 1.0) * w
         weights[plastic] = w - change
         state.first[plastic], state.second[plastic] = first, second
 

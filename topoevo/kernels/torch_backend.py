@@ -377,7 +377,7 @@ class _Update:
         with torch.no_grad():
             self._learned.copy_(self._weights[self._places])
             if o.decoupled:
-                self._learned *= 1.0 - lr * o.weight_decay
+                self._learned *= 1.0 - min(lr * o.weight_decay, 1.0)
             self._learned.grad = g
             optimizer.param_groups[0]["lr"] = lr
             optimizer.step()

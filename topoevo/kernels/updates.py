@@ -78,7 +78,7 @@ def update(
     eps, decay = np.float32(epsilon), np.float32(weight_decay)
     correct1 = np.float32(1.0 / (1.0 - first_decay**step))
     correct2 = np.float32(1.0 / (1.0 - second_decay**step))
-    shrink = np.float32(lr * weight_decay) if decoupled else _ZERO
+    shrink = np.float32(min(lr * weight_decay, 1.0)) if decoupled else _ZERO
     penalty = _ZERO if decoupled else decay
     # One loop for each rule: from a choice within the loop the compiler makes code that computes all of them.
     if rule == _SGD:

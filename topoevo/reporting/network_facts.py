@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from topoevo import __version__
 from topoevo.experiment.data import environment_settings_of
 from topoevo.experiment.learning_facts import learning_facts
-from topoevo.experiment.learning_settings import decay_share_of
+from topoevo.experiment.learning_settings import decay_ratio_of
 from topoevo.reporting.network_file import decimals
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _learning_facts(params: Params, task: Task | Environment, decay_factor: floa
     if params.shared_weights is not None:
         return {"shared_weights": list(params.shared_weights)}
     if params.env_name is None:
-        decay_factor *= decay_share_of(params, len(cast("Task", task).train))
+        decay_factor *= decay_ratio_of(params, len(cast("Task", task).train))
     return {"learning": learning_facts(params, decay_factor=decay_factor)}
 
 
