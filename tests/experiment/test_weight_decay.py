@@ -97,10 +97,15 @@ def test_networks_with_far_too_strong_a_decay_learn_next_to_nothing_but_do_not_f
             {"weight_decay_scaling": 1},
             300,
             1000,
-            "of 50 of networks with 1000 connections hardly lets a weight grow above 0.02",
+            "of 50, that of networks with 1000 connections, hardly lets a weight grow above 0.02",
         ),
         ({"weight_decay_scaling": 1}, 300, 200, None),
-        ({"weight_decay_scaling": 1}, 300, 210, "of 10.5 of networks with 210 connections hardly lets a weight grow"),
+        (
+            {"weight_decay_scaling": 1},
+            300,
+            210,
+            "of 10.5, that of networks with 210 connections, hardly lets a weight grow",
+        ),
         ({"weight_decay_scaling": 1}, 3500, 1000, None),
         ({"weight_decay_scaling": 1}, 300, None, None),
         (

@@ -96,7 +96,7 @@ def excessive_decay(params: Params, *, num_samples: int, num_connections: int | 
     decay = decay_of(params.weight_decay, ratio=ratio, power=power, num_connections=size)
     if decay <= _MUCH_DECAY:
         return []
-    whose = f" of networks with {size} connections" if power else ""
+    whose = f", that of networks with {size} connections," if power else ""
     return [
         f"warning: a weight decay of {decay:.3g}{whose} hardly lets a weight grow above {1.0 / decay:.2g}; "
         "if they learn too little, try a smaller weight_decay"
