@@ -174,7 +174,7 @@ def test_a_network_file_goes_on_with_the_decay_of_the_last_training(tmp_path, nu
         final_decay_factors=(0.25,),
     )
     task = load_task_of(params)
-    ratio = min(num_samples / len(task.train), 1.0)
+    ratio = min(num_samples / len(task.train), 1.0) ** 2
     said = Said()
     Experiment(params, task, observers=[said]).run()
     champion = said.outcome.champion

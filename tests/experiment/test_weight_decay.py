@@ -45,10 +45,10 @@ def test_small_networks_may_have_less_decay(scaling: float, factor: float) -> No
         )
 
 
-@pytest.mark.parametrize(("num_samples", "ratio"), [(1, 1.0), (350, 1.0), (700, 0.5), (35_000, 0.01)])
+@pytest.mark.parametrize(("num_samples", "ratio"), [(1, 1.0), (350, 1.0), (700, 0.25), (3500, 0.01)])
 def test_the_more_samples_the_less_decay(num_samples: int, ratio: float) -> None:
     limited = load_params(None, {"weight_decay_samples": 350, "weight_decay": 2.0})
-    assert decay_ratio_of(limited, num_samples) == ratio
+    assert decay_ratio_of(limited, num_samples) == pytest.approx(ratio, rel=1e-12)
     assert decay_ratio_of(load_params(None, {"weight_decay": 2.0}), num_samples) == 1.0
 
 
@@ -145,7 +145,7 @@ def test_it_is_told_when_a_run_begins(evolves: bool) -> None:
 
 def test_the_shipped_file_for_tables_has_little_decay_where_there_are_many_rows() -> None:
     params = load_params("params/wlnn/table-smallest.yaml", {"max_connections": 100})
-    for num_samples, least, most in ((100, 4.0, 6.0), (12_000, 0.02, 0.2)):
+    for num_samples, least, most in ((340, 4.0, 6.0), (1000, 0.4, 0.8), (12_000, 0.001, 0.01)):
         decay = decay_of(
             params.weight_decay,
             ratio=decay_ratio_of(params, num_samples),

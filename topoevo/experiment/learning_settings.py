@@ -49,12 +49,13 @@ def decay_ratio_of(params: Params, num_samples: int) -> float:
 
     Notes
     -----
-    In inverse proportion, as the L2 penalty of a given prior stands beside the mean of the samples' losses (Bishop
-    2006, Pattern recognition and machine learning, eq. 1.67). A decoupled decay is no such penalty: Loshchilov & Hutter
-    2019 (appendix B.1) let it fall with the square root. What tables showed is in benchmarks/INFORMED_SEARCH.md.
+    The square was found by trial (benchmarks/INFORMED_SEARCH.md, Tables). An L2 penalty that stands for a prior falls
+    in inverse proportion to the number of samples beside the mean of their losses (Bishop 2006, Pattern recognition and
+    machine learning, eq. 1.67); a decoupled decay is no such penalty, and Loshchilov & Hutter 2019 (appendix B.1) let
+    it fall with the square root of the number of samples times that of epochs.
     """
     limit = params.weight_decay_samples
-    return 1.0 if limit is None else min(limit, num_samples) / num_samples
+    return 1.0 if limit is None else (min(limit, num_samples) / num_samples) ** 2
 
 
 def decay_of(decay: float, *, ratio: float, power: float, num_connections: int) -> float:

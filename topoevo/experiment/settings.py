@@ -229,7 +229,7 @@ class Settings(BaseModel):
     weight_decay_samples: int | None = _training(
         None,
         "number of training samples, those of the validation and distorted copies not counted, above which the weight"
-        " decay falls in inverse proportion: the more there are, the less is learned by heart; null leaves it as it is",
+        " decay falls with the square of their number: many are not learned by heart; null leaves it as it is",
         ge=1,
         le=10**9,
     )
