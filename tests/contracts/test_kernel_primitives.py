@@ -97,8 +97,11 @@ def test_output_errors_with_smoothed_labels(
 
 
 @pytest.mark.parametrize("rule", UpdateRule)
-@pytest.mark.parametrize("decoupled", [False, True])
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("weight_decay", "decoupled"),
+    # Times the learning rate, the last one is more than the whole weight.
+    [(0.0, False), (0.0, True), (0.1, False), (0.1, True), (50.0, True)],
+)
 @pytest.mark.parametrize(("max_grad_norm", "grad_power"), [(math.inf, 1.0), *TRANSFORMATIONS], ids=str)
 def test_updates(
     kernel, reference, rule: UpdateRule, decoupled: bool, weight_decay: float, max_grad_norm: float, grad_power: float

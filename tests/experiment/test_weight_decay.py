@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,8 @@ from topoevo.experiment.training import Training
 from topoevo.seeds import Stream
 
 from .informed import Said, evaluated, params_of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_training_without_evolution_has_the_decay_of_its_size() -> None:
@@ -144,7 +148,7 @@ def test_it_is_told_when_a_run_begins(evolves: bool) -> None:
 
 
 def test_the_shipped_file_for_tables_has_little_decay_where_there_are_many_rows() -> None:
-    params = load_params("params/wlnn/table-smallest.yaml", {"max_connections": 100})
+    params = load_params(ROOT / "params" / "wlnn" / "table-smallest.yaml", {"max_connections": 100})
     for num_samples, least, most in ((340, 4.0, 6.0), (1000, 0.4, 0.8), (12_000, 0.001, 0.01)):
         decay = decay_of(
             params.weight_decay,
