@@ -118,6 +118,11 @@ def test_a_row_that_is_missing_accuses_nobody(capsys, words):
     assert [row[0] for row in rows[:2]] == [str(first), str(first + 2)]
     assert {row[-1] for row in rows} == {"same"}
     assert f"warning: there is no record of {unit} {first + 1}, so it is repeated without being compared" in done.out
+    change(0, unit, "torn")
+    done, rows = verify(capsys, "--generations", 3)
+    assert f"no record of {unit}s {first}, {first + 1}, so they are repeated" in done.out
+    assert rows[0][0] == str(first + 2)
+    change(0, unit, str(first))
     # A row that was changed is found behind the gap, too.
     change(2, "digest", "0" * 16)
     done, rows = verify(capsys, "--generations", 4, expect=1)

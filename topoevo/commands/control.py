@@ -88,7 +88,8 @@ def compare(run: RunDirectory, params: Params, task: Task, *, num_epochs: int | 
     """
     from topoevo.experiment.controls import ControlExperiment
     from topoevo.experiment.interruption import Interrupted
-    from topoevo.reporting.controls import WORDS, ControlsConsole, comparison_lines, count, write_comparison
+    from topoevo.reporting.controls import WORDS, ControlsConsole, comparison_lines, write_comparison
+    from topoevo.reporting.lines import count
     from topoevo.reporting.network_file import read_network
 
     result = _check_finished(run)

@@ -185,10 +185,10 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
     length = "num_generations" if before.evolves else "num_epochs"
     done = 0 if checkpoint is None else checkpoint.num_done
     # A run that was killed after its last checkpoint has no result yet.
-    if done >= getattr(params, length) and directory.status == "finished":
+    if done >= getattr(params, length) and directory.status == "finished" and not _ends_anew(before, params):
         advice = f"; add --{length} {2 * done} to go on" if length in resumable_settings(before) else ""
-        if advice and any(name.startswith("final_") for name in overrides):
-            advice += ", with another final training after that"
+        if advice and before.final_epochs:
+            advice += ", or another --final_epochs to repeat the final training alone"
         unit = length.removeprefix("num_").removesuffix("s" if done == 1 else "")
         raise CheckpointError(f"{folder} has finished its {done} {unit}{advice}")
     console = ConsoleObserver()
@@ -207,6 +207,14 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
     for notice in notices:
         _tell(observers, notice)
     return _run(_made(params, task, founder, observers, directory, checkpoint), console)
+
+
+def _ends_anew(before: Params, params: Params) -> bool:
+    """Whether the final training is another one, so that a run that has finished has something to do."""
+    return before.evolves and (before.final_epochs, before.final_decay_factors) != (
+        params.final_epochs,
+        params.final_decay_factors,
+    )
 
 
 def _last_checkpoint(

@@ -20,6 +20,8 @@ from topoevo.tasks.task import Task
 
 #: Where a repetition starts that starts anew.
 SEED = "seed"
+#: Missing records that are named one by one.
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,13 @@ class Verification:
         first = 0 if self._params.evolves else 1
         last = max((number for number in self._recorded if number < first + most), default=first - 1)
         numbers = range(first, last + 1)
-        gap = next((number for number in numbers if number not in self._recorded), None)
-        if gap is not None:
+        gaps = [str(number) for number in numbers if number not in self._recorded]
+        if gaps:
             unit = "generation" if self._params.evolves else "epoch"
-            self._say(f"warning: there is no record of {unit} {gap}, so it is repeated without being compared")
+            others = f" and {len(gaps) - _MOST_NAMED} more" if len(gaps) > _MOST_NAMED else ""
+            named = ", ".join(gaps[:_MOST_NAMED]) + others
+            which = f"{unit} {named}, so it is" if len(gaps) == 1 else f"{unit}s {named}, so they are"
+            self._say(f"warning: there is no record of {which} repeated without being compared")
         yield from self._compared(numbers, SEED, founder=founder)
 
     def from_checkpoints(self, paths: Sequence[Path]) -> Iterator[Comparison]:

@@ -70,8 +70,11 @@ class ConsoleObserver(Observer):
             how = f"shared weights {weights}, seed {params.seed}"
         if params.evolves:
             length = count(params.num_generations, "generation")
-            when = f"from generation {run.num_done} on, {length} in all" if run.num_done else f"for {length}"
-            self._say(f"evolving {params.population_size} networks {when}, {how}")
+            if run.num_done >= params.num_generations:
+                self._say(f"{params.population_size} networks have evolved for {length}, {how}")
+            else:
+                when = f"from generation {run.num_done} on, {length} in all" if run.num_done else f"for {length}"
+                self._say(f"evolving {params.population_size} networks {when}, {how}")
             if run.founder:
                 self._say(f"the first is {run.founder}")
         else:

@@ -16,6 +16,7 @@ from topoevo.errors import CheckpointError
 from topoevo.experiment.records import TaskScore
 from topoevo.reporting.atomic import write_atomically, write_json
 from topoevo.reporting.event_files import event_writer
+from topoevo.reporting.lines import count
 from topoevo.reporting.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -217,11 +218,6 @@ def comparison_lines(comparison: Comparison, params: Params) -> list[str]:
         lines.append("  ".join([f"  {name:<{widths[0]}}", *aligned]).rstrip())
     lines += ["", *_verdict(comparison, params)]
     return lines
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number of things, in words."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def headline(comparison: Comparison) -> str:
