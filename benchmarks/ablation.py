@@ -32,6 +32,8 @@ NUM_PAIRS = 2560
 #: Settings that differ from the file, by what they take away or add.
 CHANGES: dict[str, dict[str, Any]] = {
     "as it is": {},
+    "no distorted copies": {"distorted_copies": 0},
+    "growth closer to gradients": {"grow_connection_noise_max": 1.5},
     "growth by chance": {"grow_connection_criterion": "random"},
     "growth and new nodes by chance": {"grow_connection_criterion": "random", "p_grow_node": 0, "p_add_node": 0.1},
     "little growth, short training": {
@@ -51,6 +53,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "with prune_node": {"p_prune_node": 0.1},
     "with merge_nodes": {"p_merge_nodes": 0.1},
     "first networks sparse": {"initial_networks": "sparse"},
+    "first networks trained four times as long": {"initial_epochs": 60},
     "new weights for every child": {"inherit_weights": False, "train_elites": True},
     "elites trained again": {"train_elites": True},
     "reward of the training alone": {"reward_data": "training", "train_elites": True},

@@ -89,7 +89,8 @@ def resume_command(words: list[str], prog: str) -> int:
         print(f"usage: {prog} RUN [--<setting> <value> ...]\n\nGo on with the run in the folder RUN.")
         print(f"\nSettings that may change: {', '.join(resumable_settings(Params()))}.")
         print("Without evolution: num_epochs instead of num_generations, if lr_schedule is constant and")
-        print("weight_averaging is 0.")
+        print("weight_averaging is 0. A run that has finished goes on with more of them, or repeats its final training")
+        print("alone, with another final_epochs or final_decay_factors.")
         return 0
     raise ParamsError("which run? Give its folder: topoevo resume logs/<run> [--num_generations N | --num_epochs N]")
 
@@ -178,19 +179,15 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
     _check_resumable(before, [name for name in overrides if name != "resume"])
     params = load_params(params_file or directory.params, overrides, family=family)
     params = params.model_copy(update={"resume": None})
-    if problems := cluster_problems(params):
+    problems = [f"--{one.message}" for one in find_idle(params) if one.settings[0] in overrides]
+    if problems := [*problems, *cluster_problems(params)]:
         raise ParamsError("\n".join(problems))
     notices: list[str] = []
     checkpoint = _last_checkpoint(before, directory, notices)
-    length = "num_generations" if before.evolves else "num_epochs"
-    done = 0 if checkpoint is None else checkpoint.num_done
-    # A run that was killed after its last checkpoint has no result yet.
-    if done >= getattr(params, length) and directory.status == "finished" and not _ends_anew(before, params):
-        advice = f"; add --{length} {2 * done} to go on" if length in resumable_settings(before) else ""
-        if advice and before.final_epochs:
-            advice += ", or another --final_epochs to repeat the final training alone"
-        unit = length.removeprefix("num_").removesuffix("s" if done == 1 else "")
-        raise CheckpointError(f"{folder} has finished its {done} {unit}{advice}")
+    _check_length(before, params, directory, 0 if checkpoint is None else checkpoint.num_done)
+    if directory.has_controls and params.control == "none":
+        again = f"topoevo control {shlex.quote(directory.shown())}"
+        notices.append(f"the comparison with controls is deleted, as its network may be replaced; repeat it: {again}")
     console = ConsoleObserver()
     console.on_message(f"loading {params.env_name or params.dataset} ...")
     founder = None
@@ -209,12 +206,28 @@ def _resume(params_file: str | None, overrides: dict[str, Any], family: str) -> 
     return _run(_made(params, task, founder, observers, directory, checkpoint), console)
 
 
+def _check_length(before: Params, params: Params, directory: RunDirectory, num_done: int) -> None:
+    """Refuse to go on where nothing is left to do, or less is asked for than was done."""
+    length = "num_generations" if before.evolves else "num_epochs"
+    unit = length.removeprefix("num_").removesuffix("s" if num_done == 1 else "")
+    asked = getattr(params, length)
+    if asked < num_done:
+        raise CheckpointError(f"{length} {asked} is not allowed, must be at least {num_done}, what is done already")
+    # A run that was killed after its last checkpoint has no result yet.
+    if asked > num_done or directory.status != "finished" or _ends_anew(before, params):
+        return
+    advice = f"; add --{length} {2 * num_done} to go on" if length in resumable_settings(before) else ""
+    if before.evolves and before.learns_from_samples:
+        advice += f", or another --final_epochs than {before.final_epochs} for another final training alone"
+    raise CheckpointError(f"{directory.path} has finished its {num_done} {unit}{advice}")
+
+
 def _ends_anew(before: Params, params: Params) -> bool:
     """Whether the final training is another one, so that a run that has finished has something to do."""
-    return before.evolves and (before.final_epochs, before.final_decay_factors) != (
-        params.final_epochs,
-        params.final_decay_factors,
-    )
+    if not before.evolves or before.final_epochs != params.final_epochs:
+        return before.evolves
+    factors = [set(one.final_decay_factors or (1.0,)) for one in (before, params)]
+    return params.final_epochs > 0 and factors[0] != factors[1]
 
 
 def _last_checkpoint(

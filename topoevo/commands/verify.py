@@ -60,7 +60,8 @@ def verify_command(words: list[str], prog: str) -> int:
             _say("\nInterrupted: nothing was written")
             return exit_code(str(interruption))
     if not comparisons:
-        raise CheckpointError(f"{run.shown()}: there is nothing in {run.metrics.name} that could be compared")
+        advice = "; try --all" if recorded and not given.all else ""
+        raise CheckpointError(f"{run.shown()}: there is nothing in {run.metrics.name} that could be compared{advice}")
     return _conclusion(comparisons, run, params)
 
 

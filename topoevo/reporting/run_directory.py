@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topoevo.disk import cannot_write, delete_partial_files, is_partial
+from topoevo.disk import cannot_write, delete_partial_files, is_partial, sync_folder
 from topoevo.errors import CheckpointError, ParamsError
 from topoevo.foreign_files import decoded, parse_json, read_bytes
 from topoevo.reporting.atomic import write_atomically, write_json
@@ -158,6 +158,11 @@ class RunDirectory:
         """Return a file of a comparison with controls; `ending` is ``json``, ``csv``, ``svg`` or ``png``."""
         return self.path / f"controls-{kind}.{ending}"
 
+    @property
+    def has_controls(self) -> bool:
+        """Whether there is a comparison with controls."""
+        return any((self.path / name).exists() for name in _CONTROLS)
+
     def delete_controls(self) -> None:
         """Delete all comparisons with controls, which tell of a champion that may be replaced."""
         for name in _CONTROLS:
@@ -282,6 +287,8 @@ class RunDirectory:
     def go_on(self, params: Params) -> None:
         """Replace the settings in the folder by those that the run goes on with, and add what it runs on now.
 
+        The result goes first: what the new settings ask for would pass for done, if the program ended in between.
+
         Parameters
         ----------
         params
@@ -293,6 +300,8 @@ class RunDirectory:
             If the folder is not writable.
         """
         try:
+            self.result.unlink(missing_ok=True)
+            sync_folder(self.path)
             write_atomically(self.params, params.to_yaml(), durable=True)
             try:
                 environment = parse_json(decoded(read_bytes(self.environment, most_bytes=_MAX_FACTS_BYTES)))
