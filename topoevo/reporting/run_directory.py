@@ -302,6 +302,9 @@ class RunDirectory:
         try:
             self.result.unlink(missing_ok=True)
             sync_folder(self.path)
+        except OSError as error:
+            raise CheckpointError(cannot_write(self.result, error)) from error
+        try:
             write_atomically(self.params, params.to_yaml(), durable=True)
             try:
                 environment = parse_json(decoded(read_bytes(self.environment, most_bytes=_MAX_FACTS_BYTES)))
